@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "log.h"
+
+#include <stdio.h>
+#include <syslog.h>
+
+#include <glib.h>
+
+static enum log_target log_target;
+static bool log_debug;
+
+static int syslog_priority(GLogLevelFlags level)
+{
+	switch (level & G_LOG_LEVEL_MASK) {
+	case G_LOG_LEVEL_ERROR:
+	case G_LOG_LEVEL_CRITICAL:
+		return LOG_ERR;
+	case G_LOG_LEVEL_WARNING:
+		return LOG_WARNING;
+	case G_LOG_LEVEL_MESSAGE:
+		return LOG_NOTICE;
+	case G_LOG_LEVEL_INFO:
+		return LOG_INFO;
+	default:
+		return LOG_DEBUG;
+	}
+}
+
+static const char *field_message(const GLogField *fields, gsize n_fields)
+{
+	for (gsize i = 0; i < n_fields; i++) {
+		if (g_str_equal(fields[i].key, "MESSAGE"))
+			return fields[i].value;
+	}
+	return "";
+}
+
+static GLogWriterOutput write_log(GLogLevelFlags level, const GLogField *fields,
+	gsize n_fields, gpointer unused)
+{
+	const char *message = field_message(fields, n_fields);
+
+	if ((level & G_LOG_LEVEL_DEBUG) && !log_debug)
+		return G_LOG_WRITER_HANDLED;
+	if (log_target == LOG_TARGET_SYSTEM)
+		syslog(syslog_priority(level), "%s", message);
+	else
+		fprintf(stderr, "fleecefs: %s\n", message);
+	return G_LOG_WRITER_HANDLED;
+}
+
+void log_init(enum log_target target, bool debug)
+{
+	static bool installed;
+
+	log_target = target;
+	log_debug = debug;
+	if (target == LOG_TARGET_SYSTEM)
+		openlog("fleecefs", LOG_PID, LOG_DAEMON);
+	/* GLib takes a writer once in the life of a process */
+	if (!installed)
+		g_log_set_writer_func(write_log, NULL, NULL);
+	installed = true;
+}
