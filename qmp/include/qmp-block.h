@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * qmp-block.h - the block nodes that a fleece is made of
+ *
+ * Conventions as in qmp-query.h.  Node names have at most 31 bytes.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <glib.h>
+
+#include "qmp-client.h"
+
+/* A raw node over "/dev/fdset/FDSET_ID", both layers with discard=unmap. */
+bool qmp_blockdev_add_scratch(QmpClient *client, const char *node,
+	int64_t fdset_id, GError **error);
+
+typedef struct {
+	const char *node;   /* its name */
+	const char *file;   /* the disk's root node */
+	const char *target; /* the scratch node */
+	/* Seconds a guest write may wait for scratch; 0: no limit. */
+	unsigned cbw_timeout;
+} QmpFilter;
+
+/* A copy-before-write filter with on-cbw-error=break-snapshot (QEMU 7.1). */
+bool qmp_blockdev_add_filter(QmpClient *client, const QmpFilter *filter,
+	GError **error);
+
+/* A snapshot-access node on a filter, with discard=unmap (QEMU 7.0). */
+bool qmp_blockdev_add_access(QmpClient *client, const char *node,
+	const char *filter, GError **error);
+
+bool qmp_blockdev_del(QmpClient *client, const char *node, GError **error);

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * qmp-query.h - what QEMU tells about itself, changing nothing
+ *
+ * Each function is one command of the QMP reference manual.  Lists are
+ * GPtrArrays that free their elements; strings in them are never NULL unless
+ * said.  All return NULL or false with error set on failure; the message
+ * begins with the command's name.  A reply of another shape than the manual's
+ * is EPROTO.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <glib.h>
+
+#include "qmp-client.h"
+
+/* An entry of query-block: a block backend, mostly that of a guest device. */
+typedef struct {
+	char *device; /* legacy drive id; "" with -blockdev */
+	char *qdev;   /* QOM path of the guest device; NULL without one */
+	bool removable;
+	bool inserted;      /* what follows is valid only then */
+	char *node;         /* node name of the root node */
+	char *driver;       /* driver of the root node: "qcow2", "throttle" */
+	bool read_only;
+	uint64_t size; /* virtual size in bytes */
+} QmpBlock;
+
+GPtrArray *qmp_query_block(QmpClient *client, GError **error);
+
+/* An entry of query-named-block-nodes. */
+typedef struct {
+	char *node;
+	char *driver;
+	bool read_only;
+} QmpNode;
+
+GPtrArray *qmp_query_named_block_nodes(QmpClient *client, GError **error);
+
+/* An entry of query-block-exports. */
+typedef struct {
+	char *id;
+	char *type; /* "nbd", "fuse", "vhost-user-blk" */
+	char *node;
+} QmpBlockExport;
+
+GPtrArray *qmp_query_block_exports(QmpClient *client, GError **error);
+
+/* An entry of query-jobs. */
+typedef struct {
+	char *id;
+	char *type;
+	char *status;
+} QmpJob;
+
+GPtrArray *qmp_query_jobs(QmpClient *client, GError **error);
+
+/* How many iothreads there are; -1 on failure. */
+int qmp_query_iothreads(QmpClient *client, GError **error);
+
+/* query-status: *running, and where status is not NULL the run state's name
+ * ("running", "paused", "io-error"), to be freed with g_free(). */
+bool qmp_query_status(QmpClient *client, bool *running, char **status,
+	GError **error);
+
+/*
+ * Whether command (a QMP command's name) takes the argument arg, after
+ * query-qmp-schema; every variant of a union counts.  The schema is fetched
+ * once a client.  Sets *has.
+ */
+bool qmp_schema_has_argument(QmpClient *client, const char *command,
+	const char *arg, bool *has, GError **error);
+
+/*
+ * The same for a driver's option of blockdev-add ("copy-before-write",
+ * "on-cbw-error").
+ */
+bool qmp_schema_has_driver_option(QmpClient *client, const char *driver,
+	const char *option, bool *has, GError **error);
+
+/*
+ * The node that is the child "file" of node now: an external snapshot taken
+ * meanwhile slides under a filter.  From x-debug-query-block-graph, which
+ * QEMU does not promise to keep: FLEECE_ERROR with ENOENT where the graph
+ * has no such edge.  Free the result with g_free().
+ */
+char *qmp_query_file_child(QmpClient *client, const char *node,
+	GError **error);

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "qmp-block.h"
+
+#include "qmp-execute.h"
+
+bool qmp_blockdev_add_scratch(QmpClient *client, const char *node,
+	int64_t fdset_id, GError **error)
+{
+	g_autofree char *path = g_strdup_printf("/dev/fdset/%" G_GINT64_FORMAT,
+		fdset_id);
+	json_object *arguments = qmp_strings("driver", "raw", "node-name",
+		node, "discard", "unmap", NULL);
+
+	/* A trim has to pass both layers to free anything. */
+	json_object_object_add(arguments, "file",
+		qmp_strings("driver", "file", "filename", path, "discard",
+			"unmap", NULL));
+	return qmp_execute_void(client, "blockdev-add", arguments, error);
+}
+
+bool qmp_blockdev_add_filter(QmpClient *client, const QmpFilter *filter,
+	GError **error)
+{
+	json_object *arguments = qmp_strings("driver", "copy-before-write",
+		"node-name", filter->node, "file", filter->file, "target",
+		filter->target, "on-cbw-error", "break-snapshot", NULL);
+
+	if (filter->cbw_timeout)
+		json_object_object_add(arguments, "cbw-timeout",
+			json_object_new_int64(filter->cbw_timeout));
+	return qmp_execute_void(client, "blockdev-add", arguments, error);
+}
+
+bool qmp_blockdev_add_access(QmpClient *client, const char *node,
+	const char *filter, GError **error)
+{
+	return qmp_execute_void(client, "blockdev-add",
+		qmp_strings("driver", "snapshot-access", "node-name", node,
+			"file", filter, "discard", "unmap", NULL), error);
+}
+
+bool qmp_blockdev_del(QmpClient *client, const char *node, GError **error)
+{
+	return qmp_execute_void(client, "blockdev-del",
+		qmp_strings("node-name", node, NULL), error);
+}

@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "qmp-query.h"
+
+#include <errno.h>
+
+#include "fleece-error.h"
+#include "qmp-execute.h"
+#include "qmp-reply.h"
+
+#define COMMAND "x-debug-query-block-graph"
+
+/* An entry of "nodes": a thing of the block layer, block nodes among them. */
+typedef struct {
+	uint64_t id;
+	char *type;
+	char *name;
+} Vertex;
+
+/* An entry of "edges". */
+typedef struct {
+	uint64_t parent;
+	uint64_t child;
+	char *name;
+} Edge;
+
+static void vertex_free(Vertex *vertex)
+{
+	g_free(vertex->type);
+	g_free(vertex->name);
+	g_free(vertex);
+}
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(Vertex, vertex_free)
+
+static void edge_free(Edge *edge)
+{
+	g_free(edge->name);
+	g_free(edge);
+}
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(Edge, edge_free)
+
+static gpointer parse_vertex(const char *command, json_object *element,
+	GError **error)
+{
+	g_autoptr(Vertex) vertex = g_new0(Vertex, 1);
+
+	if (!qmp_reply_size(command, element, "id", &vertex->id, error) ||
+		!qmp_reply_dup(command, element, "type", &vertex->type,
+			error) ||
+		!qmp_reply_dup(command, element, "name", &vertex->name, error))
+		return NULL;
+	return g_steal_pointer(&vertex);
+}
+
+static gpointer parse_edge(const char *command, json_object *element,
+	GError **error)
+{
+	g_autoptr(Edge) edge = g_new0(Edge, 1);
+
+	if (!qmp_reply_size(command, element, "parent", &edge->parent,
+		    error) ||
+		!qmp_reply_size(command, element, "child", &edge->child,
+			error) ||
+		!qmp_reply_dup(command, element, "name", &edge->name, error))
+		return NULL;
+	return g_steal_pointer(&edge);
+}
+
+static bool is_block_node(const Vertex *vertex)
+{
+	return g_str_equal(vertex->type, "block-driver");
+}
+
+static const Vertex *find_name(GPtrArray *vertices, const char *name)
+{
+	for (guint i = 0; i < vertices->len; i++) {
+		const Vertex *vertex = vertices->pdata[i];
+
+		if (is_block_node(vertex) && g_str_equal(vertex->name, name))
+			return vertex;
+	}
+	return NULL;
+}
+
+static const Vertex *find_id(GPtrArray *vertices, uint64_t id)
+{
+	for (guint i = 0; i < vertices->len; i++) {
+		const Vertex *vertex = vertices->pdata[i];
+
+		if (is_block_node(vertex) && vertex->id == id)
+			return vertex;
+	}
+	return NULL;
+}
+
+static const Vertex *find_file_child(GPtrArray *vertices, GPtrArray *edges,
+	const char *node)
+{
+	const Vertex *parent = find_name(vertices, node);
+
+	for (guint i = 0; parent && i < edges->len; i++) {
+		const Edge *edge = edges->pdata[i];
+
+		if (edge->parent == parent->id &&
+			g_str_equal(edge->name, "file"))
+			return find_id(vertices, edge->child);
+	}
+	return NULL;
+}
+
+static GPtrArray *parse_part(json_object *reply, const char *name,
+	QmpParse parse, GDestroyNotify free_element, GError **error)
+{
+	json_object *part = qmp_reply_member(COMMAND, reply, name,
+		json_type_array, error);
+
+	return part ? qmp_reply_list(COMMAND, part, parse, free_element,
+			      error) : NULL;
+}
+
+char *qmp_query_file_child(QmpClient *client, const char *node, GError **error)
+{
+	g_autoptr(json_object) reply = qmp_execute(client, COMMAND, NULL,
+		QMP_NO_FD, error);
+	g_autoptr(GPtrArray) vertices = NULL, edges = NULL;
+	const Vertex *child;
+
+	if (!reply)
+		return NULL;
+	vertices = parse_part(reply, "nodes", parse_vertex,
+		(GDestroyNotify)vertex_free, error);
+	edges = vertices ? parse_part(reply, "edges", parse_edge,
+		(GDestroyNotify)edge_free, error) : NULL;
+	if (!edges)
+		return NULL;
+	child = find_file_child(vertices, edges, node);
+	if (child)
+		return g_strdup(child->name);
+	fleece_set_error(error, ENOENT,
+		COMMAND ": node %s has no child \"file\"", node);
+	return NULL;
+}

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "qmp-json.h"
+
+json_object *qmp_strings(const char *key, ...)
+{
+	json_object *object = json_object_new_object();
+	va_list args;
+
+	va_start(args, key);
+	for (; key; key = va_arg(args, const char *))
+		json_object_object_add(object, key,
+			json_object_new_string(va_arg(args, const char *)));
+	va_end(args);
+	return object;
+}
