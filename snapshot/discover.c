@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "discover.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "fleece-error.h"
+#include "qmp-object.h"
+#include "qmp-query.h"
+#include "safe-name.h"
+#include "settings.h"
+
+/* More is no disk but a QEMU gone wild. */
+#define DISK_SIZE_MAX (UINT64_C(1) << 60)
+
+enum device_class { DEVICE_OTHER, DEVICE_DISK, DEVICE_REFUSED };
+
+static const struct {
+	const char *type;
+	enum device_class class;
+} device_types[] = {
+	{ "virtio-blk-device", DEVICE_DISK },
+	{ "scsi-hd", DEVICE_DISK },
+	{ "ide-hd", DEVICE_DISK },
+	{ "nvme", DEVICE_DISK },
+	{ "nvme-ns", DEVICE_DISK },
+	{ "usb-storage", DEVICE_DISK },
+	{ "scsi-block", DEVICE_REFUSED },
+	{ "scsi-generic", DEVICE_REFUSED },
+	{ "vhost-user-blk", DEVICE_REFUSED },
+};
+
+static enum device_class classify(const char *type)
+{
+	for (unsigned i = 0; i < G_N_ELEMENTS(device_types); i++) {
+		if (g_str_equal(type, device_types[i].type))
+			return device_types[i].class;
+	}
+	/* virtio-blk-pci and its like, where query-block names the outer */
+	if (g_str_has_prefix(type, "virtio-blk-"))
+		return DEVICE_DISK;
+	return DEVICE_OTHER;
+}
+
+/*
+ * The id a user gave: "vd0" of "/machine/peripheral/vd0/virtio-backend"; NULL
+ * for devices without one, which stand under other paths.
+ */
+static char *qdev_id(const char *qdev)
+{
+	static const char peripheral[] = "/machine/peripheral/";
+	const char *id, *slash;
+
+	if (!g_str_has_prefix(qdev, peripheral))
+		return NULL;
+	id = qdev + strlen(peripheral);
+	slash = strchr(id, '/');
+	return slash ? g_strndup(id, slash - id) : g_strdup(id);
+}
+
+static void disk_free(Disk *disk)
+{
+	g_free(disk->name);
+	g_free(disk->id);
+	g_free(disk->qdev);
+	g_free(disk->type);
+	g_free(disk->node);
+	g_free(disk->driver);
+	g_free(disk);
+}
+
+static char *disk_id(const QmpBlock *block)
+{
+	char *id = qdev_id(block->qdev);
+
+	if (id)
+		return id;
+	return g_strdup(block->device[0] ? block->device : block->node);
+}
+
+static bool refuse_shared(QmpClient *client, const QmpBlock *block,
+	const char *id, const char *type, GError **error)
+{
+	bool share_rw;
+
+	if (classify(type) == DEVICE_REFUSED) {
+		fleece_set_error(error, EOPNOTSUPP,
+			"disk %s: a %s is passed through, its writes go past "
+			"QEMU's block layer; leave it out with disk=", id,
+			type);
+		return false;
+	}
+	if (!qmp_qom_get_bool(client, block->qdev, "share-rw", &share_rw,
+		    error))
+		return false;
+	if (share_rw) {
+		fleece_set_error(error, EOPNOTSUPP,
+			"disk %s: share-rw=on, others may write to it past "
+			"this QEMU; leave it out with disk=", id);
+		return false;
+	}
+	return true;
+}
+
+static bool add_disk(QmpClient *client, const QmpBlock *block,
+	const char *globs, GPtrArray *disks, GHashTable *taken, GError **error)
+{
+	g_autofree char *type = NULL;
+	g_autofree char *id = NULL;
+	Disk *disk;
+
+	if (!block->inserted || !block->qdev)
+		return true;
+	type = qmp_qom_type(client, block->qdev, error);
+	if (!type)
+		return false;
+	id = disk_id(block);
+	if (classify(type) == DEVICE_OTHER || !globs_match(globs, id))
+		return true;
+	if (block->size > DISK_SIZE_MAX) {
+		fleece_set_error(error, EFBIG, "disk %s: query-block: a size "
+			"of %" G_GUINT64_FORMAT " bytes", id, block->size);
+		return false;
+	}
+	if (!refuse_shared(client, block, id, type, error))
+		return false;
+	disk = g_new0(Disk, 1);
+	disk->name = g_strdup(safe_name_unique(id, taken));
+	disk->id = g_steal_pointer(&id);
+	disk->qdev = g_strdup(block->qdev);
+	disk->type = g_steal_pointer(&type);
+	disk->node = g_strdup(block->node);
+	disk->driver = g_strdup(block->driver);
+	disk->size = block->size;
+	disk->read_only = block->read_only;
+	g_ptr_array_add(disks, disk);
+	return true;
+}
+
+GPtrArray *discover_disks(QmpClient *client, const char *globs, GError **error)
+{
+	g_autoptr(GPtrArray) blocks = qmp_query_block(client, error);
+	g_autoptr(GPtrArray) disks = g_ptr_array_new_with_free_func(
+		(GDestroyNotify)disk_free);
+	g_autoptr(GHashTable) taken = g_hash_table_new_full(g_str_hash,
+		g_str_equal, g_free, NULL);
+
+	if (!blocks)
+		return NULL;
+	for (guint i = 0; i < blocks->len; i++) {
+		if (!add_disk(client, blocks->pdata[i], globs, disks, taken,
+			    error))
+			return NULL;
+	}
+	if (disks->len == 0) {
+		fleece_set_error(error, ENOENT,
+			"query-block: no %s that belongs to a device of the "
+			"guest (no qdev path: qemu-storage-daemon and drives "
+			"without a device cannot be snapshot)",
+			globs ? "chosen disk" : "disk");
+		return NULL;
+	}
+	return g_steal_pointer(&disks);
+}

@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "fleece-build.h"
+
+#include <errno.h>
+
+#include "fleece-error.h"
+#include "qmp-block.h"
+#include "qmp-job.h"
+#include "qmp-object.h"
+#include "qmp-query.h"
+
+/* A guest that stands still longer than this is let go, whatever it costs. */
+#define PAUSE_LIMIT_MS 5000
+/* So that we come to let it go ourselves before that. */
+#define PAUSE_COMMAND_MS 4000
+
+static gint64 now_ms(void)
+{
+	return g_get_real_time() / 1000;
+}
+
+static unsigned count_written(const FleeceBuild *build)
+{
+	unsigned n = 0;
+
+	for (guint i = 0; i < build->disks->len; i++) {
+		const BuildDisk *disk = build->disks->pdata[i];
+
+		n += disk->scratch_fd >= 0;
+	}
+	return n;
+}
+
+static bool add_filter(FleeceBuild *build, const BuildDisk *disk,
+	GError **error)
+{
+	QmpFilter filter = { disk->filter, disk->disk->node, disk->scratch,
+		build->fleece->plan.cbw_timeout };
+
+	return undo_list_add(build->request->undo, UNDO_NODE, disk->filter,
+		       NULL, NULL, NULL, error) &&
+		qmp_blockdev_add_filter(build->client, &filter, error);
+}
+
+static bool attach_filter(FleeceBuild *build, const BuildDisk *disk,
+	GError **error)
+{
+	return undo_list_add(build->request->undo, UNDO_FILTER, disk->filter,
+		       disk->disk->qdev, disk->disk->node, NULL, error) &&
+		qmp_qom_set_drive(build->client, disk->disk->qdev,
+			disk->filter, error);
+}
+
+static bool add_access(FleeceBuild *build, const BuildDisk *disk,
+	GError **error)
+{
+	return undo_list_add(build->request->undo, UNDO_NODE, disk->access,
+		       NULL, NULL, NULL, error) &&
+		qmp_blockdev_add_access(build->client, disk->access,
+			disk->filter, error);
+}
+
+typedef bool DiskStep(FleeceBuild *build, const BuildDisk *disk,
+	GError **error);
+
+static bool for_written(FleeceBuild *build, DiskStep *step, GError **error)
+{
+	for (guint i = 0; i < build->disks->len; i++) {
+		const BuildDisk *disk = build->disks->pdata[i];
+
+		if (disk->scratch_fd >= 0 && !step(build, disk, error)) {
+			g_prefix_error(error, "disk %s: ", disk->disk->id);
+			return false;
+		}
+	}
+	return true;
+}
+
+static bool set_state(FleeceBuild *build, const char *state, GError **error)
+{
+	g_free(build->owner->state);
+	build->owner->state = g_strdup(state);
+	return owner_renew(build->client, build->owner, error);
+}
+
+/* Everything that has to be said before the guest may be stopped. */
+static bool announce_stop(FleeceBuild *build, unsigned *undo, GError **error)
+{
+	const FleeceRequest *request = build->request;
+
+	return set_state(build, "stopped", error) &&
+		undo_list_add(request->undo, UNDO_STOP, NULL, NULL, NULL,
+			undo, error) &&
+		guardian_window_open(request->guardian, request->undo,
+			PAUSE_LIMIT_MS, error);
+}
+
+/*
+ * Lets the guest go on.  Where that fails the undo list still holds the cont,
+ * which is tried over a new connection, together with all the rest.
+ */
+static bool resume(FleeceBuild *build, unsigned undo, gint64 stopped,
+	GError **error)
+{
+	if (!qmp_cont(build->client, error))
+		return false;
+	build->fleece->pause_us = g_get_monotonic_time() - stopped;
+	undo_list_drop(build->request->undo, undo);
+	return true;
+}
+
+/* All that belongs to the instant. */
+static bool attach(FleeceBuild *build, GError **error)
+{
+	bool build_now = build->fleece->plan.build_in_pause;
+
+	build->fleece->instant_ms = now_ms();
+	return (!build_now || for_written(build, add_filter, error)) &&
+		for_written(build, attach_filter, error) &&
+		(!build_now || for_written(build, add_access, error));
+}
+
+static bool attach_in_pause(FleeceBuild *build, unsigned undo, GError **error)
+{
+	gint64 stopped = g_get_monotonic_time();
+	bool attached;
+
+	if (!qmp_stop(build->client, error))
+		return false;
+	attached = attach(build, error);
+	return resume(build, undo, stopped, attached ? error : NULL) &&
+		attached;
+}
+
+/* Stops the guest, if only for a few milliseconds. */
+static bool attach_paused(FleeceBuild *build, GError **error)
+{
+	const FleeceRequest *request = build->request;
+	unsigned timeout = qmp_client_timeout(build->client);
+	g_autoptr(GError) unwinding = NULL;
+	unsigned undo;
+	bool attached;
+
+	if (!announce_stop(build, &undo, error))
+		return false;
+	qmp_client_set_timeout(build->client, MIN(timeout, PAUSE_COMMAND_MS));
+	attached = attach_in_pause(build, undo, error);
+	if (!attached) {
+		/* the guest first: not after the set-up has unwound */
+		g_clear_pointer(&build->client, qmp_client_free);
+		undo_list_run_at(request->undo, request->qmp,
+			request->settings->timeout_ms, &unwinding);
+		return false;
+	}
+	qmp_client_set_timeout(build->client, timeout);
+	return set_state(build, "setup", error);
+}
+
+/* One disk needs no pause: qom-set is atomic.  Of several, no write may fall
+ * between the first and the last. */
+static bool point_by_filter(FleeceBuild *build, GError **error)
+{
+	bool in_pause = build->fleece->plan.build_in_pause;
+	bool running;
+
+	if ((!in_pause && !for_written(build, add_filter, error)) ||
+	    !qmp_query_status(build->client, &running, NULL, error))
+		return false;
+	if (running && count_written(build) > (in_pause ? 0 : 1)) {
+		if (!attach_paused(build, error))
+			return false;
+	} else if (!attach(build, error)) {
+		return false;
+	}
+	return in_pause || for_written(build, add_access, error);
+}
+
+static bool add_job_undo(FleeceBuild *build, const BuildDisk *disk,
+	GError **error)
+{
+	return undo_list_add(build->request->undo, UNDO_JOB, disk->job, NULL,
+		NULL, NULL, error);
+}
+
+static bool point_by_job(FleeceBuild *build, GError **error)
+{
+	g_autofree QmpBackup *backups = g_new0(QmpBackup, build->disks->len);
+	size_t n = 0;
+
+	if (!for_written(build, add_job_undo, error))
+		return false;
+	for (guint i = 0; i < build->disks->len; i++) {
+		const BuildDisk *disk = build->disks->pdata[i];
+
+		if (disk->scratch_fd >= 0)
+			backups[n++] = (QmpBackup){ disk->job,
+				disk->disk->node, disk->scratch,
+				disk->filter };
+	}
+	build->fleece->instant_ms = now_ms();
+	return n == 0 ||
+		(qmp_transaction_backup(build->client, backups, n,
+			 !build->fleece->plan.reserve_scratch, error) &&
+			for_written(build, add_access, error));
+}
+
+bool fleece_point(FleeceBuild *build, GError **error)
+{
+	if (build->fleece->plan.method == METHOD_JOB)
+		return point_by_job(build, error);
+	return point_by_filter(build, error);
+}

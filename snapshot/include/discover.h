@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * discover.h - which disks a VM has
+ *
+ * A disk is what the guest sees as a block device: virtio-blk, scsi-hd,
+ * ide-hd, nvme, usb-storage.  CD-ROMs, floppies, empty drives, pflash and
+ * drives without a device are none.  Devices whose writes go past QEMU's
+ * block layer (scsi-block, scsi-generic, share-rw=on) are refused by name
+ * unless the choice of disks leaves them out.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <glib.h>
+
+#include "qmp-client.h"
+
+typedef struct {
+	char *name;     /* safe file name, unique in the VM */
+	char *id;       /* what QEMU and its user call it, unescaped */
+	char *qdev;     /* QOM path of the device */
+	char *type;     /* QOM type: "virtio-blk-device" */
+	char *node;     /* node name of its root node */
+	char *driver;   /* driver of that node */
+	uint64_t size;  /* bytes */
+	bool read_only; /* served as it is, nothing is put above it */
+} Disk;
+
+/*
+ * The disks of the VM behind client that globs choose (NULL: all), in QEMU's
+ * order; the array frees them.  ENOENT where none is left, EOPNOTSUPP for a
+ * disk that must be refused.
+ */
+GPtrArray *discover_disks(QmpClient *client, const char *globs,
+	GError **error);

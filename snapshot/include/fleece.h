@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * fleece.h - builds the point-in-time view of one VM inside its QEMU
+ *
+ * Blocks for as long as QMP takes; holds the monitor from the first command
+ * to the last and gives it back.  All disks of the VM are at one instant.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <glib.h>
+
+#include "guardian.h"
+#include "nbd-loop.h"
+#include "quirks.h"
+#include "settings.h"
+#include "undo.h"
+
+typedef struct {
+	const char *vm;  /* its name */
+	const char *qmp; /* its QMP socket */
+	const Settings *settings;
+	Guardian *guardian;
+	UndoList *undo;  /* empty, of this guardian */
+	NbdLoop *const *loops; /* the disks' connections are spread over them */
+	unsigned n_loops;
+} FleeceRequest;
+
+/* What came out of it. */
+typedef struct {
+	GPtrArray *disks;      /* DiskViews, attached, in QEMU's order */
+	gint64 instant_ms;     /* UTC, milliseconds since 1970 */
+	gint64 pause_us;       /* how long the guest stood still; 0: not */
+	char *qemu_version;
+	QemuPlan plan;
+} Fleece;
+
+/*
+ * Builds it.  On failure everything is undone already where that is possible;
+ * what could not be undone stays in request->undo.  The message names disk
+ * and command.
+ */
+Fleece *fleece_new(const FleeceRequest *request, GError **error);
+
+/*
+ * Takes it out of QEMU: says so in the owner's note, then runs the undo list.
+ * The disks must not be closed before: their connections end here.  On
+ * failure what is left stays in the list.
+ */
+bool fleece_undo(UndoList *undo, const char *qmp, unsigned timeout_ms,
+	GError **error);
+
+/* Closes and frees the disks, unless they were taken, and the rest. */
+void fleece_free(Fleece *fleece);
+
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(Fleece, fleece_free)

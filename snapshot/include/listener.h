@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * listener.h - a listening unix socket that nobody else can reach
+ *
+ * QEMU's NBD server gets its socket from us, listening already.  The socket
+ * lives in a new directory with mode 0700 for the moment in which we connect,
+ * and is unlinked then: QEMU's server goes on, but has no address any more.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+#include <glib.h>
+
+/*
+ * A new private directory below /run, the user's runtime directory or the
+ * temporary directory, whichever can be written first.  Free with g_free().
+ */
+char *listener_make_directory(GError **error);
+
+/* A listening socket in that directory; -1 on failure.  Close-on-exec. */
+int listener_open(const char *directory, GError **error);
+
+/* Connects to it; -1 on failure.  Close-on-exec. */
+int listener_connect(const char *directory, GError **error);
+
+/* Removes the socket and the directory; does nothing where they are gone. */
+void listener_remove_directory(const char *directory);

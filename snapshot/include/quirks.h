@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * quirks.h - which QEMU can be trusted with what
+ *
+ * The one place that turns facts about a QEMU into what may be done with it.
+ * Pure: facts in, plan out.  Each rule's reason stands beside it in
+ * quirks.c.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+#include <glib.h>
+
+#include "settings.h"
+
+#define QEMU_VERSION(major, minor, micro) \
+	((major) * 10000u + (minor) * 100u + (micro))
+
+typedef struct {
+	unsigned version;     /* QEMU_VERSION(...) */
+	bool iothreads;       /* the VM has any */
+	bool filter_breaks;   /* copy-before-write knows on-cbw-error */
+	bool job_breaks;      /* blockdev-backup knows on-cbw-error */
+} QemuFacts;
+
+typedef struct {
+	enum method method;     /* METHOD_FILTER or METHOD_JOB */
+	const char *reason;     /* why this one, static */
+	unsigned max_in_flight; /* NBD requests at once per disk; 0: no limit */
+	unsigned cbw_timeout;   /* seconds; 0: QEMU has no such limit here */
+	bool build_in_pause;    /* nodes above a disk can only be added while
+				 * the guest stands still */
+	bool reserve_scratch;   /* a failing scratch write would fail the
+				 * guest's: reserve all of it beforehand */
+	const char *warnings[4]; /* static texts, NULL behind the last */
+} QemuPlan;
+
+/*
+ * EOPNOTSUPP where this QEMU, or the method asked for on it, is refused;
+ * settings->unsafe_qemu lets a refusal pass where the guest could at least
+ * be served.
+ */
+bool quirks_plan(const QemuFacts *facts, const Settings *settings,
+	QemuPlan *plan, GError **error);

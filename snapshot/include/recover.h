@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * recover.h - what a dead fleecefs left in a QEMU, read from QEMU alone
+ *
+ * Needs no file of ours: the owner's note and the prefix of our names say
+ * all.  Used before a set-up, for the case in which the daemon and its
+ * guardian both died.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+#include <glib.h>
+
+#include "qmp-client.h"
+
+/*
+ * Makes sure that no fleece of anybody is in this QEMU.  One whose owner is
+ * dead is undone; a guest that the dead owner had stopped runs again.  EBUSY
+ * where the owner lives; *teardown then says that it is about to leave.
+ */
+bool recover(QmpClient *client, const char *vm, bool *teardown,
+	GError **error);

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * scratch.h - where old blocks go: an unlinked file
+ *
+ * The file has no name (O_TMPFILE): it is gone with its last descriptor,
+ * whoever dies.  QEMU gets a duplicate; ours stays open, because fstat(2) on
+ * it is how the use of scratch is known without asking QEMU.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <glib.h>
+
+/*
+ * A scratch file of size bytes in directory; -1 on failure.  reserve takes
+ * the space at once, so that no write to it can fail for want of it.
+ * EOPNOTSUPP where the filesystem has no O_TMPFILE or is NFS.
+ */
+int scratch_open(const char *directory, uint64_t size, bool reserve,
+	GError **error);
+
+/* The bytes it takes up on its filesystem now. */
+uint64_t scratch_used(int fd);

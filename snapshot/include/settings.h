@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * settings.h - what a user can choose about snapshots
+ *
+ * One Settings for a mount, filled by whoever reads the options; a VM of a
+ * .conf file may carry its own copy with a few values replaced.  Read-only
+ * once the first snapshot is asked for.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+#include <glib.h>
+
+/* How the fleece is built; see mount.fleecefs(8). */
+enum method {
+	METHOD_AUTO,
+	METHOD_FILTER, /* copy-before-write put under the device by qom-set */
+	METHOD_JOB,    /* blockdev-backup sync=none, one transaction */
+};
+
+typedef struct {
+	char *disks;      /* globs, ':' between; NULL: every disk */
+	char *scratch;    /* directory with O_TMPFILE, absolute */
+	enum method method;
+	unsigned cbw_timeout;     /* seconds a guest write may wait */
+	unsigned timeout_ms;      /* any QMP command, any NBD handshake */
+	unsigned read_timeout_ms; /* any NBD request */
+	unsigned connections;     /* NBD connections a disk, at least 1 */
+	bool unsafe_qemu;
+	bool discard;             /* punches are allowed */
+} Settings;
+
+/* The defaults of mount.fleecefs(8). */
+Settings *settings_new(void);
+Settings *settings_copy(const Settings *settings);
+void settings_free(Settings *settings);
+
+/* "auto", "filter" or "job"; false for any other word. */
+bool method_from_text(const char *text, enum method *method);
+const char *method_to_text(enum method method);
+
+/* Whether name matches one of globs (':' between them; NULL: all do). */
+bool globs_match(const char *globs, const char *name);
+
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(Settings, settings_free)

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * snapshot.h - one VM at one instant, for as long as anybody looks at it
+ *
+ * Reference counted: an open file keeps its Snapshot, whatever becomes of the
+ * fleece behind it.  A Snapshot never comes back: the next one of the same VM
+ * is another, with another serial number, so an old descriptor can never show
+ * new bytes, nor a new one old bytes.
+ *
+ * Any thread may call.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <glib.h>
+
+#include "disk-view.h"
+
+typedef struct Snapshot Snapshot;
+
+enum snapshot_state {
+	SNAPSHOT_LIVE,
+	SNAPSHOT_BROKEN,   /* QEMU gave it up for the guest's sake */
+	SNAPSHOT_GONE,     /* QEMU died or does not answer */
+	SNAPSHOT_RELEASED, /* ended by us */
+};
+
+const char *snapshot_state_to_text(enum snapshot_state state);
+
+Snapshot *snapshot_ref(Snapshot *snapshot);
+void snapshot_unref(Snapshot *snapshot);
+
+/* Unique in this process, never used again, never 0. */
+uint32_t snapshot_serial(const Snapshot *snapshot);
+
+const char *snapshot_vm(const Snapshot *snapshot);
+
+/* UTC milliseconds since 1970. */
+gint64 snapshot_instant(const Snapshot *snapshot);
+
+/* "20261120T234501.123Z" in the form of interface and xattrs. */
+const char *snapshot_instant_text(const Snapshot *snapshot);
+
+unsigned snapshot_n_disks(const Snapshot *snapshot);
+DiskView *snapshot_disk(const Snapshot *snapshot, unsigned index);
+
+/* The text of vm.json. */
+const char *snapshot_json(const Snapshot *snapshot);
+
+/* *why, unless NULL, becomes a text to free, or NULL where it is live. */
+enum snapshot_state snapshot_get_state(Snapshot *snapshot, char **why);
+
+/* Counts a data file that is opened; false where it is released. */
+bool snapshot_open(Snapshot *snapshot);
+void snapshot_close(Snapshot *snapshot);
+
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(Snapshot, snapshot_unref)

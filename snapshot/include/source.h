@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * source.h - who are the VMs: what SOURCE on the command line means
+ *
+ *   a QMP unix socket   one VM, named as the file's stem
+ *   a directory         one VM for each *.qmp socket in it, looked at anew
+ *                       each time, so sockets may come and go
+ *   a GKeyFile          one VM for each group: qmp=, disks=, scratch=, method=
+ *
+ * A Source never changes: any thread may use it.
+ */
+#pragma once
+
+#include <glib.h>
+
+#include "settings.h"
+
+typedef struct Source Source;
+
+/* A VM that could be snapshot. */
+typedef struct {
+	char *name;         /* its directory's name: a safe file name */
+	char *qmp;          /* absolute path of its QMP socket */
+	Settings *settings; /* the mount's, with the group's own values */
+} VmConfig;
+
+/*
+ * spec as on the command line; relative paths are made absolute.  name, or
+ * NULL, replaces the name of a single VM; globs, or NULL, choose VMs by name.
+ * A .conf is read here, once: unknown keys and bad values are EINVAL.
+ * ENOENT where there is no such thing, EINVAL where it is none of the three.
+ */
+Source *source_new(const char *spec, const char *name, const char *globs,
+	const Settings *settings, GError **error);
+void source_free(Source *source);
+
+/* The absolute form of what source_new() got. */
+const char *source_spec(const Source *source);
+
+/* The VMs there are now: VmConfigs, sorted by name, freed with the array. */
+GPtrArray *source_list(const Source *source, GError **error);
+
+VmConfig *vm_config_copy(const VmConfig *config);
+void vm_config_free(VmConfig *config);
+
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(Source, source_free)
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(VmConfig, vm_config_free)

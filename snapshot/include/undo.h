@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * undo.h - how everything that we make in a QEMU is taken away again
+ *
+ * Each thing registers its undo before it is made.  A failed set-up, a
+ * release, an unmount, the guardian after a crash and recovery all run the
+ * same list: backwards, going on after an error, content with what is gone
+ * already.  Letting a stopped guest run comes before all else.
+ *
+ * A list belongs to one thread at a time.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+#include <glib.h>
+
+#include "qmp-client.h"
+
+enum undo_kind {
+	UNDO_OWNER,      /* remove the owner's note of session A */
+	UNDO_DIRECTORY,  /* remove the private directory A and its socket */
+	UNDO_FDSET,      /* remove-fd where the note begins with A */
+	UNDO_NODE,       /* blockdev-del A */
+	UNDO_FILTER,     /* put the child of filter A back under device B; C
+			  * where the child cannot be asked */
+	UNDO_JOB,        /* cancel job A */
+	UNDO_SERVER,     /* nbd-server-stop, unless exports are left */
+	UNDO_MONITOR_FD, /* closefd A */
+	UNDO_EXPORT,     /* block-export-del A */
+	UNDO_STOP,       /* cont */
+};
+
+typedef struct {
+	unsigned id; /* unique in its list, grows */
+	enum undo_kind kind;
+	char *a, *b, *c; /* never NULL */
+} Undo;
+
+typedef struct UndoList UndoList;
+
+/*
+ * Told of every change before it counts, so that somebody else can keep the
+ * same list.  added() may refuse; the others may not.
+ */
+typedef struct {
+	bool (*added)(void *opaque, const Undo *undo, GError **error);
+	void (*dropped)(void *opaque, unsigned id);
+	void *opaque;
+} UndoMirror;
+
+/* vm is its name, for messages; mirror is copied, may be NULL. */
+UndoList *undo_list_new(const char *vm, const UndoMirror *mirror);
+void undo_list_free(UndoList *list);
+
+/* Registers an undo; NULL texts are taken as "".  *id, unless NULL, is for
+ * undo_list_drop(). */
+bool undo_list_add(UndoList *list, enum undo_kind kind, const char *a,
+	const char *b, const char *c, unsigned *id, GError **error);
+
+/* Forgets the one with this id: what it was for is gone. */
+void undo_list_drop(UndoList *list, unsigned id);
+
+size_t undo_list_length(const UndoList *list);
+
+/*
+ * Runs the list over client, newest first, dropping what is done.  Returns
+ * false with the first error where something could not be undone and stays in
+ * the list, or the connection failed.
+ */
+bool undo_list_run(UndoList *list, QmpClient *client, GError **error);
+
+/*
+ * Connects to the socket qmp and runs the list; connects again where the
+ * connection breaks, a few times, but not where QEMU stays silent.  A QEMU
+ * that is gone (nobody listens) has nothing of ours: success, and the list is
+ * empty.
+ */
+bool undo_list_run_at(UndoList *list, const char *qmp, unsigned timeout_ms,
+	GError **error);
+
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(UndoList, undo_list_free)

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * vm.h - a VM that can have one snapshot at a time
+ *
+ * vm_take() and vm_release() block on QMP: they are for a worker's thread.
+ * The others return at once, from any thread.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+#include <glib.h>
+
+#include "guardian.h"
+#include "nbd-loop.h"
+#include "snapshot.h"
+#include "source.h"
+
+typedef struct Vm Vm;
+
+/* What all VMs of a mount share; outlives them. */
+typedef struct {
+	Guardian *guardian;
+	NbdLoop **loops;
+	unsigned n_loops;
+} VmContext;
+
+Vm *vm_new(const VmConfig *config, const VmContext *context);
+
+/* A Vm without a snapshot. */
+void vm_free(Vm *vm);
+
+const char *vm_name(const Vm *vm);
+
+/*
+ * Takes the snapshot.  EEXIST where there is one, EBUSY where one is being
+ * taken or released.  The error, which begins with "VM NAME: ", is kept for
+ * vm_error().
+ */
+bool vm_take(Vm *vm, GError **error);
+
+/*
+ * Ends the snapshot.  ENOENT where there is none, EBUSY where a data file is
+ * open and force is not set.  Its directory is gone in any case but EBUSY;
+ * another error says that something is left in QEMU, which is tried again
+ * before the next snapshot and, at the end, by the guardian.
+ */
+bool vm_release(Vm *vm, bool force, GError **error);
+
+/* The snapshot that stands, referenced; NULL where there is none. */
+Snapshot *vm_snapshot(Vm *vm);
+
+/* What went wrong last, to be freed; NULL where nothing did. */
+char *vm_error(Vm *vm);

@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* mounted-device.h - which filesystem is mounted at a place */
+#pragma once
+
+#include <sys/types.h>
+
+/*
+ * The device number of what is mounted at path, without asking the
+ * filesystem's daemon, which may be dead or not serving yet; 0 where that
+ * cannot be told.
+ */
+dev_t mounted_device(const char *path);

@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "owner.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "fleece-error.h"
+#include "qmp-error.h"
+#include "qmp-object.h"
+
+static char *boot_id(void)
+{
+	char *text;
+
+	if (!g_file_get_contents("/proc/sys/kernel/random/boot_id", &text,
+		    NULL, NULL))
+		return g_strdup("unknown");
+	return g_strstrip(text);
+}
+
+/* When pid started, in clock ticks since boot; 0 where there is no such
+ * process. The name in parentheses may hold anything: count from its end. */
+static guint64 start_time(int pid)
+{
+	g_autofree char *path = g_strdup_printf("/proc/%d/stat", pid);
+	g_autofree char *stat = NULL;
+	g_auto(GStrv) fields = NULL;
+	char *name_end;
+
+	if (!g_file_get_contents(path, &stat, NULL, NULL))
+		return 0;
+	name_end = strrchr(stat, ')');
+	if (!name_end)
+		return 0;
+	fields = g_strsplit(name_end + 1, " ", -1);
+	/* "", state (3), ..., starttime (22) */
+	if (g_strv_length(fields) < 21 || fields[1][0] == 'Z')
+		return 0;
+	return g_ascii_strtoull(fields[20], NULL, 10);
+}
+
+Owner *owner_self(const char *session, const char *state)
+{
+	Owner *owner = g_new0(Owner, 1);
+
+	owner->boot = boot_id();
+	owner->pid = getpid();
+	owner->start = start_time(owner->pid);
+	owner->session = g_strdup(session);
+	owner->state = g_strdup(state);
+	return owner;
+}
+
+void owner_free(Owner *owner)
+{
+	if (!owner)
+		return;
+	g_free(owner->boot);
+	g_free(owner->state);
+	g_free(owner->session);
+	g_free(owner);
+}
+
+char *owner_to_text(const Owner *owner)
+{
+	return g_strdup_printf("boot=%s;pid=%d;start=%" G_GUINT64_FORMAT
+		";session=%s;server=%d;fds=%u;state=%s", owner->boot,
+		owner->pid, owner->start, owner->session, owner->server,
+		owner->fds, owner->state);
+}
+
+static void set_text(char **field, const char *value)
+{
+	g_free(*field);
+	*field = g_strdup(value);
+}
+
+static void take_field(Owner *owner, const char *key, const char *value)
+{
+	if (g_str_equal(key, "boot"))
+		set_text(&owner->boot, value);
+	else if (g_str_equal(key, "pid"))
+		owner->pid = atoi(value);
+	else if (g_str_equal(key, "start"))
+		owner->start = g_ascii_strtoull(value, NULL, 10);
+	else if (g_str_equal(key, "session"))
+		set_text(&owner->session, value);
+	else if (g_str_equal(key, "server"))
+		owner->server = g_str_equal(value, "1");
+	else if (g_str_equal(key, "fds"))
+		owner->fds = g_ascii_strtoull(value, NULL, 10);
+	else if (g_str_equal(key, "state"))
+		set_text(&owner->state, value);
+}
+
+Owner *owner_from_text(const char *text)
+{
+	g_autoptr(Owner) owner = g_new0(Owner, 1);
+	g_auto(GStrv) fields = g_strsplit(text, ";", -1);
+
+	for (char **field = fields; *field; field++) {
+		char *equals = strchr(*field, '=');
+
+		if (!equals)
+			return NULL;
+		*equals = '\0';
+		take_field(owner, *field, equals + 1);
+	}
+	if (!owner->boot || !owner->session || !owner->state ||
+	    owner->pid <= 0)
+		return NULL;
+	return g_steal_pointer(&owner);
+}
+
+bool owner_is_alive(const Owner *owner)
+{
+	g_autofree char *boot = boot_id();
+
+	return g_str_equal(boot, owner->boot) && owner->start != 0 &&
+		start_time(owner->pid) == owner->start;
+}
+
+Owner *owner_read(QmpClient *client, GError **error)
+{
+	g_autofree char *text = NULL;
+	Owner *owner;
+	bool there;
+
+	if (!qmp_qom_has(client, "/objects", OWNER_ID, &there, error) ||
+	    !there)
+		return NULL;
+	text = qmp_qom_get_string(client, "/objects/" OWNER_ID, "identity",
+		error);
+	if (!text)
+		return NULL;
+	owner = owner_from_text(text);
+	if (!owner)
+		fleece_set_error(error, EPROTO,
+			"object " OWNER_ID " in QEMU is not ours: '%s'", text);
+	return owner;
+}
+
+bool owner_claim(QmpClient *client, const Owner *owner, GError **error)
+{
+	g_autofree char *text = owner_to_text(owner);
+	g_autoptr(GError) refusal = NULL;
+	bool there;
+
+	if (qmp_object_add_note(client, OWNER_ID, text, &refusal))
+		return true;
+	if (qmp_error_is_refusal(refusal) &&
+	    qmp_qom_has(client, "/objects", OWNER_ID, &there, NULL) && there) {
+		fleece_set_error(error, EBUSY,
+			"another fleecefs has a snapshot of it");
+		return false;
+	}
+	g_propagate_error(error, g_steal_pointer(&refusal));
+	return false;
+}
+
+bool owner_renew(QmpClient *client, const Owner *owner, GError **error)
+{
+	g_autofree char *text = owner_to_text(owner);
+
+	return qmp_object_del(client, OWNER_ID, error) &&
+		qmp_object_add_note(client, OWNER_ID, text, error);
+}

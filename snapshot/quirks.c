@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "quirks.h"
+
+#include <errno.h>
+
+#include "fleece-error.h"
+
+static void warn(QemuPlan *plan, const char *text)
+{
+	unsigned i = 0;
+
+	while (plan->warnings[i])
+		i++;
+	g_assert(i + 1 < G_N_ELEMENTS(plan->warnings));
+	plan->warnings[i] = text;
+}
+
+static bool refuse(const Settings *settings, QemuPlan *plan, const char *why,
+	GError **error)
+{
+	if (settings->unsafe_qemu) {
+		warn(plan, why);
+		return true;
+	}
+	fleece_set_error(error, EOPNOTSUPP,
+		"%s (unsafe_qemu goes on all the same)", why);
+	return false;
+}
+
+static enum method choose(const QemuFacts *facts, const Settings *settings,
+	QemuPlan *plan)
+{
+	if (settings->method != METHOD_AUTO) {
+		plan->reason = "asked for";
+		return settings->method;
+	}
+	if (facts->job_breaks) {
+		plan->reason = "blockdev-backup knows on-cbw-error here: one "
+			       "transaction, no pause, and a failing scratch "
+			       "never reaches the guest";
+		return METHOD_JOB;
+	}
+	plan->reason = "blockdev-backup lacks on-cbw-error here: only the "
+		       "filter keeps a failing scratch away from the guest";
+	return METHOD_FILTER;
+}
+
+/* snapshot-access over a job's filter in an iothread aborts QEMU 7.x:
+ * "qemu_mutex_unlock_impl: Operation not permitted". No option overrides a
+ * certain abort. */
+static bool check_job(const QemuFacts *facts, const QemuPlan *plan,
+	GError **error)
+{
+	if (plan->method != METHOD_JOB || !facts->iothreads ||
+	    facts->version >= QEMU_VERSION(8, 0, 0))
+		return true;
+	fleece_set_error(error, EOPNOTSUPP,
+		"method=job with iothreads aborts this QEMU; use "
+		"method=filter");
+	return false;
+}
+
+/* 8.1: any drain can leave the guest's I/O stuck (RHEL-3934); the others of
+ * 8.x and 9.0 were never seen to be safe. */
+static bool check_iothreads(const QemuFacts *facts, const Settings *settings,
+	QemuPlan *plan, GError **error)
+{
+	if (!facts->iothreads || facts->version < QEMU_VERSION(8, 0, 0) ||
+	    facts->version >= QEMU_VERSION(9, 1, 0))
+		return true;
+	return refuse(settings, plan,
+		"QEMU 8.0 to 9.0 with iothreads can leave the guest's I/O "
+		"stuck when a disk is drained", error);
+}
+
+/* Overlapping requests on snapshot-access abort QEMU (the request list's
+ * assertion) until 9.1.2; Debian's 7.2.15 carries the fix. */
+static unsigned in_flight_limit(unsigned version)
+{
+	bool fixed72 = version >= QEMU_VERSION(7, 2, 15) &&
+		version < QEMU_VERSION(7, 3, 0);
+
+	return fixed72 || version >= QEMU_VERSION(9, 1, 2) ? 0 : 1;
+}
+
+/* cbw-timeout is a 32 bit number of nanoseconds until 9.1: it wraps at 4.29
+ * seconds. The job has no such limit in any version. */
+static unsigned timeout_limit(const QemuFacts *facts, const QemuPlan *plan,
+	unsigned wanted)
+{
+	if (plan->method == METHOD_JOB)
+		return 0;
+	return facts->version < QEMU_VERSION(9, 1, 0) ? MIN(wanted, 4) : wanted;
+}
+
+/*
+ * blockdev-add over a node with requests in flight in an iothread aborts QEMU
+ * as long as there are AioContext locks (until 9.0): the BlockBackend made
+ * for probing is drained without the lock, "qemu_mutex_unlock_impl: Operation
+ * not permitted". A stopped guest has nothing in flight, and its devices have
+ * given their nodes back to the main thread.
+ */
+static bool needs_pause(const QemuFacts *facts)
+{
+	return facts->iothreads && facts->version < QEMU_VERSION(9, 0, 0);
+}
+
+static void add_warnings(unsigned version, QemuPlan *plan)
+{
+	if (version >= QEMU_VERSION(9, 0, 0) &&
+	    version < QEMU_VERSION(9, 0, 2))
+		warn(plan, "QEMU 9.0.0 and 9.0.1 can hang in QMP commands "
+			   "(RHEL-34618): update it");
+	if (version >= QEMU_VERSION(10, 0, 0) &&
+	    version < QEMU_VERSION(10, 0, 10))
+		warn(plan, "QEMU 10.0 before 10.0.10 has locking bugs in its "
+			   "block layer: update it");
+}
+
+bool quirks_plan(const QemuFacts *facts, const Settings *settings,
+	QemuPlan *plan, GError **error)
+{
+	*plan = (QemuPlan){ 0 };
+	if (facts->version < QEMU_VERSION(7, 1, 0) || !facts->filter_breaks) {
+		fleece_set_error(error, EOPNOTSUPP,
+			"QEMU is too old: 7.1 is needed (copy-before-write "
+			"with on-cbw-error)");
+		return false;
+	}
+	plan->method = choose(facts, settings, plan);
+	if (!check_job(facts, plan, error) ||
+	    !check_iothreads(facts, settings, plan, error))
+		return false;
+	plan->max_in_flight = in_flight_limit(facts->version);
+	plan->cbw_timeout = timeout_limit(facts, plan, settings->cbw_timeout);
+	plan->build_in_pause = needs_pause(facts);
+	plan->reserve_scratch = plan->method == METHOD_JOB &&
+		!facts->job_breaks;
+	add_warnings(facts->version, plan);
+	return true;
+}

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "scratch.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include "autofd.h"
+#include "fleece-error.h"
+
+/* A server that goes away would stall the guest's writes. */
+static bool check_filesystem(const char *directory, GError **error)
+{
+	struct statfs fs;
+
+	if (statfs(directory, &fs) < 0) {
+		fleece_set_error_errno(error, errno, "scratch=%s", directory);
+		return false;
+	}
+	if (fs.f_type == NFS_SUPER_MAGIC) {
+		fleece_set_error(error, EOPNOTSUPP,
+			"scratch=%s is on NFS: the guest's writes would wait "
+			"for its server; choose a local directory", directory);
+		return false;
+	}
+	return true;
+}
+
+static int open_unnamed(const char *directory, GError **error)
+{
+	int fd = open(directory, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+
+	if (fd >= 0)
+		return fd;
+	if (errno == EOPNOTSUPP || errno == EISDIR)
+		fleece_set_error(error, EOPNOTSUPP,
+			"scratch=%s: its filesystem has no O_TMPFILE; choose "
+			"a directory on ext4, XFS, btrfs or tmpfs", directory);
+	else
+		fleece_set_error_errno(error, errno, "scratch=%s", directory);
+	return -1;
+}
+
+int scratch_open(const char *directory, uint64_t size, bool reserve,
+	GError **error)
+{
+	AUTOFD int fd = -1;
+	int failed;
+
+	if (!check_filesystem(directory, error))
+		return -1;
+	fd = open_unnamed(directory, error);
+	if (fd < 0)
+		return -1;
+	if (ftruncate(fd, size) < 0) {
+		fleece_set_error_errno(error, errno,
+			"scratch=%s: a file of %" G_GUINT64_FORMAT " bytes",
+			directory, size);
+		return -1;
+	}
+	failed = reserve ? posix_fallocate(fd, 0, size) : 0;
+	if (failed) {
+		fleece_set_error_errno(error, failed,
+			"scratch=%s: method=job on this QEMU needs %"
+			G_GUINT64_FORMAT " bytes reserved, or a full scratch "
+			"would stop the guest; method=filter does not",
+			directory, size);
+		return -1;
+	}
+	return autofd_steal(&fd);
+}
+
+uint64_t scratch_used(int fd)
+{
+	struct stat st;
+
+	return fstat(fd, &st) < 0 ? 0 : (uint64_t)st.st_blocks * 512;
+}

@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "snapshot.h"
+
+#include <errno.h>
+
+#include "report.h"
+#include "snapshot-make.h"
+
+struct Snapshot {
+	gatomicrefcount refs;
+	uint32_t serial;
+	char *vm;
+	Fleece *fleece;
+	char *instant_text;
+	char *json;
+
+	GMutex lock;
+	enum snapshot_state state; /* lock */
+	char *why;                 /* lock */
+	unsigned open_files;       /* lock */
+};
+
+static const char *const state_names[] = {
+	[SNAPSHOT_LIVE] = "live",
+	[SNAPSHOT_BROKEN] = "broken",
+	[SNAPSHOT_GONE] = "gone",
+	[SNAPSHOT_RELEASED] = "released",
+};
+
+const char *snapshot_state_to_text(enum snapshot_state state)
+{
+	return state_names[state];
+}
+
+/* One disk that cannot be read any more makes the whole instant worthless. */
+static void disk_failed(void *opaque, int errnum, const char *why)
+{
+	Snapshot *snapshot = opaque;
+	bool first;
+
+	g_mutex_lock(&snapshot->lock);
+	first = snapshot->state == SNAPSHOT_LIVE;
+	if (first) {
+		snapshot->state = errnum == ESTALE ? SNAPSHOT_BROKEN :
+						     SNAPSHOT_GONE;
+		snapshot->why = g_strdup(why);
+	}
+	g_mutex_unlock(&snapshot->lock);
+	if (!first)
+		return;
+	g_warning("VM %s: snapshot is %s: %s", snapshot->vm,
+		errnum == ESTALE ? "broken" : "gone", why);
+	for (unsigned i = 0; i < snapshot_n_disks(snapshot); i++)
+		disk_view_fail(snapshot_disk(snapshot, i), errnum);
+}
+
+static char *instant_to_text(gint64 ms)
+{
+	g_autoptr(GDateTime) time = g_date_time_new_from_unix_utc(ms / 1000);
+	g_autofree char *seconds = g_date_time_format(time, "%Y%m%dT%H%M%S");
+
+	return g_strdup_printf("%s%03dZ", seconds, (int)(ms % 1000));
+}
+
+Snapshot *snapshot_new_take(const char *vm, Fleece *fleece)
+{
+	static guint last_serial;
+	Snapshot *snapshot = g_new0(Snapshot, 1);
+
+	g_atomic_ref_count_init(&snapshot->refs);
+	g_mutex_init(&snapshot->lock);
+	snapshot->serial = g_atomic_int_add(&last_serial, 1) + 1;
+	snapshot->vm = g_strdup(vm);
+	snapshot->fleece = fleece;
+	snapshot->instant_text = instant_to_text(fleece->instant_ms);
+	snapshot->json = report_vm_json(snapshot);
+	for (unsigned i = 0; i < snapshot_n_disks(snapshot); i++)
+		disk_view_set_failed(snapshot_disk(snapshot, i), disk_failed,
+			snapshot);
+	return snapshot;
+}
+
+Snapshot *snapshot_ref(Snapshot *snapshot)
+{
+	g_atomic_ref_count_inc(&snapshot->refs);
+	return snapshot;
+}
+
+void snapshot_unref(Snapshot *snapshot)
+{
+	if (!snapshot || !g_atomic_ref_count_dec(&snapshot->refs))
+		return;
+	fleece_free(snapshot->fleece);
+	g_mutex_clear(&snapshot->lock);
+	g_free(snapshot->why);
+	g_free(snapshot->json);
+	g_free(snapshot->instant_text);
+	g_free(snapshot->vm);
+	g_free(snapshot);
+}
+
+uint32_t snapshot_serial(const Snapshot *snapshot)
+{
+	return snapshot->serial;
+}
+
+const char *snapshot_vm(const Snapshot *snapshot)
+{
+	return snapshot->vm;
+}
+
+gint64 snapshot_instant(const Snapshot *snapshot)
+{
+	return snapshot->fleece->instant_ms;
+}
+
+const char *snapshot_instant_text(const Snapshot *snapshot)
+{
+	return snapshot->instant_text;
+}
+
+unsigned snapshot_n_disks(const Snapshot *snapshot)
+{
+	return snapshot->fleece->disks->len;
+}
+
+DiskView *snapshot_disk(const Snapshot *snapshot, unsigned index)
+{
+	return snapshot->fleece->disks->pdata[index];
+}
+
+const char *snapshot_json(const Snapshot *snapshot)
+{
+	return snapshot->json;
+}
+
+const Fleece *snapshot_fleece(const Snapshot *snapshot)
+{
+	return snapshot->fleece;
+}
+
+enum snapshot_state snapshot_get_state(Snapshot *snapshot, char **why)
+{
+	enum snapshot_state state;
+
+	g_mutex_lock(&snapshot->lock);
+	state = snapshot->state;
+	if (why)
+		*why = g_strdup(snapshot->why);
+	g_mutex_unlock(&snapshot->lock);
+	return state;
+}
+
+bool snapshot_open(Snapshot *snapshot)
+{
+	bool open;
+
+	g_mutex_lock(&snapshot->lock);
+	open = snapshot->state != SNAPSHOT_RELEASED;
+	if (open)
+		snapshot->open_files++;
+	g_mutex_unlock(&snapshot->lock);
+	return open;
+}
+
+void snapshot_close(Snapshot *snapshot)
+{
+	g_mutex_lock(&snapshot->lock);
+	snapshot->open_files--;
+	g_mutex_unlock(&snapshot->lock);
+}
+
+bool snapshot_begin_release(Snapshot *snapshot, bool force)
+{
+	bool begun;
+
+	g_mutex_lock(&snapshot->lock);
+	begun = force || snapshot->open_files == 0;
+	if (begun)
+		snapshot->state = SNAPSHOT_RELEASED;
+	g_mutex_unlock(&snapshot->lock);
+	if (!begun)
+		return false;
+	for (unsigned i = 0; i < snapshot_n_disks(snapshot); i++)
+		disk_view_fail(snapshot_disk(snapshot, i), ESTALE);
+	return true;
+}
+
+void snapshot_end(Snapshot *snapshot)
+{
+	for (unsigned i = 0; i < snapshot_n_disks(snapshot); i++)
+		disk_view_close(snapshot_disk(snapshot, i));
+}

@@ -1,0 +1,298 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "source.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "fleece-error.h"
+#include "safe-name.h"
+
+#define SOCKET_SUFFIX ".qmp"
+
+enum source_kind { SOURCE_SOCKET, SOURCE_DIRECTORY, SOURCE_CONF };
+
+struct Source {
+	enum source_kind kind;
+	char *spec;
+	char *globs;
+	Settings *settings;
+	GPtrArray *fixed; /* VmConfigs; NULL for a directory */
+};
+
+void vm_config_free(VmConfig *config)
+{
+	if (!config)
+		return;
+	g_free(config->name);
+	g_free(config->qmp);
+	settings_free(config->settings);
+	g_free(config);
+}
+
+VmConfig *vm_config_copy(const VmConfig *config)
+{
+	VmConfig *copy = g_new0(VmConfig, 1);
+
+	copy->name = g_strdup(config->name);
+	copy->qmp = g_strdup(config->qmp);
+	copy->settings = settings_copy(config->settings);
+	return copy;
+}
+
+static GPtrArray *config_array(void)
+{
+	return g_ptr_array_new_with_free_func((GDestroyNotify)vm_config_free);
+}
+
+/* Adds a VM unless the globs leave it out. */
+static VmConfig *add_vm(const Source *source, GPtrArray *vms,
+	GHashTable *taken, const char *name, const char *qmp)
+{
+	VmConfig *config;
+
+	if (!globs_match(source->globs, name))
+		return NULL;
+	config = g_new0(VmConfig, 1);
+	config->name = g_strdup(safe_name_unique(name, taken));
+	config->qmp = g_strdup(qmp);
+	config->settings = settings_copy(source->settings);
+	g_ptr_array_add(vms, config);
+	return config;
+}
+
+static char *stem(const char *path)
+{
+	char *name = g_path_get_basename(path);
+	char *dot = strrchr(name, '.');
+
+	if (dot && dot != name)
+		*dot = '\0';
+	return name;
+}
+
+static void list_socket(Source *source, const char *name)
+{
+	g_autoptr(GHashTable) taken = g_hash_table_new_full(g_str_hash,
+		g_str_equal, g_free, NULL);
+	g_autofree char *own = name ? g_strdup(name) : stem(source->spec);
+
+	source->fixed = config_array();
+	add_vm(source, source->fixed, taken, own, source->spec);
+}
+
+static bool is_socket(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0 && S_ISSOCK(st.st_mode);
+}
+
+static int compare_names(gconstpointer a, gconstpointer b)
+{
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* The names of the *.qmp sockets, sorted: escaping may not depend on the
+ * order in which a directory happens to be read. */
+static GPtrArray *socket_files(const char *path, GError **error)
+{
+	g_autoptr(GDir) dir = g_dir_open(path, 0, error);
+	GPtrArray *files;
+	const char *file;
+
+	if (!dir)
+		return NULL;
+	files = g_ptr_array_new_with_free_func(g_free);
+	while ((file = g_dir_read_name(dir))) {
+		g_autofree char *full = g_build_filename(path, file, NULL);
+
+		if (g_str_has_suffix(file, SOCKET_SUFFIX) && is_socket(full))
+			g_ptr_array_add(files, g_steal_pointer(&full));
+	}
+	g_ptr_array_sort(files, compare_names);
+	return files;
+}
+
+static GPtrArray *list_directory(const Source *source, GError **error)
+{
+	g_autoptr(GHashTable) taken = g_hash_table_new_full(g_str_hash,
+		g_str_equal, g_free, NULL);
+	g_autoptr(GPtrArray) files = socket_files(source->spec, error);
+	GPtrArray *vms;
+
+	if (!files)
+		return NULL;
+	vms = config_array();
+	for (guint i = 0; i < files->len; i++) {
+		g_autofree char *name = stem(files->pdata[i]);
+
+		add_vm(source, vms, taken, name, files->pdata[i]);
+	}
+	return vms;
+}
+
+/* Puts one key of a group into the VM's config. */
+static bool conf_key(VmConfig *config, const char *key, const char *value)
+{
+	if (!value[0])
+		return false;
+	if (g_str_equal(key, "qmp")) {
+		config->qmp = g_canonicalize_filename(value, NULL);
+	} else if (g_str_equal(key, "disks")) {
+		g_free(config->settings->disks);
+		config->settings->disks = g_strdup(value);
+	} else if (g_str_equal(key, "scratch")) {
+		g_free(config->settings->scratch);
+		config->settings->scratch = g_canonicalize_filename(value,
+			NULL);
+	} else if (g_str_equal(key, "method")) {
+		return method_from_text(value, &config->settings->method);
+	} else {
+		return false;
+	}
+	return true;
+}
+
+static bool conf_group(Source *source, GKeyFile *file, const char *group,
+	GHashTable *taken, GError **error)
+{
+	g_auto(GStrv) keys = g_key_file_get_keys(file, group, NULL, error);
+	VmConfig *config;
+
+	if (!keys)
+		return false;
+	config = add_vm(source, source->fixed, taken, group, NULL);
+	for (char **key = keys; config && *key; key++) {
+		g_autoptr(GError) bad = NULL;
+		g_autofree char *value = g_key_file_get_string(file, group,
+			*key, &bad);
+
+		if (bad) { /* a bad escape comes with a value all the same */
+			g_propagate_prefixed_error(error, g_steal_pointer(&bad),
+				"%s: ", source->spec);
+			return false;
+		}
+		if (!conf_key(config, *key, value)) {
+			fleece_set_error(error, EINVAL,
+				"%s: group [%s]: bad setting '%s=%s' (qmp, "
+				"disks, scratch, method=auto|filter|job)",
+				source->spec, group, *key, value);
+			return false;
+		}
+	}
+	if (config && !config->qmp) {
+		fleece_set_error(error, EINVAL, "%s: group [%s] has no qmp=",
+			source->spec, group);
+		return false;
+	}
+	return true;
+}
+
+static bool list_conf(Source *source, GError **error)
+{
+	g_autoptr(GKeyFile) file = g_key_file_new();
+	g_autoptr(GHashTable) taken = g_hash_table_new_full(g_str_hash,
+		g_str_equal, g_free, NULL);
+	g_auto(GStrv) groups = NULL;
+
+	if (!g_key_file_load_from_file(file, source->spec, G_KEY_FILE_NONE,
+		    error)) {
+		g_prefix_error(error, "%s: ", source->spec);
+		return false;
+	}
+	source->fixed = config_array();
+	groups = g_key_file_get_groups(file, NULL);
+	for (char **group = groups; *group; group++) {
+		if (!conf_group(source, file, *group, taken, error))
+			return false;
+	}
+	return true;
+}
+
+static bool source_open(Source *source, const char *name, GError **error)
+{
+	struct stat st;
+
+	if (stat(source->spec, &st) < 0) {
+		fleece_set_error_errno(error, errno, "%s", source->spec);
+		return false;
+	}
+	if (S_ISSOCK(st.st_mode)) {
+		source->kind = SOURCE_SOCKET;
+		list_socket(source, name);
+		return true;
+	}
+	if (name) {
+		fleece_set_error(error, EINVAL,
+			"name= is for a SOURCE of one VM, and %s is none",
+			source->spec);
+		return false;
+	}
+	if (S_ISDIR(st.st_mode)) {
+		source->kind = SOURCE_DIRECTORY;
+		return true;
+	}
+	if (S_ISREG(st.st_mode)) {
+		source->kind = SOURCE_CONF;
+		return list_conf(source, error);
+	}
+	fleece_set_error(error, EINVAL,
+		"%s: neither a QMP socket nor a directory nor a .conf file",
+		source->spec);
+	return false;
+}
+
+Source *source_new(const char *spec, const char *name, const char *globs,
+	const Settings *settings, GError **error)
+{
+	g_autoptr(Source) source = g_new0(Source, 1);
+
+	source->spec = g_canonicalize_filename(spec, NULL);
+	source->globs = g_strdup(globs);
+	source->settings = settings_copy(settings);
+	if (!source_open(source, name, error))
+		return NULL;
+	return g_steal_pointer(&source);
+}
+
+void source_free(Source *source)
+{
+	if (!source)
+		return;
+	g_free(source->spec);
+	g_free(source->globs);
+	settings_free(source->settings);
+	g_clear_pointer(&source->fixed, g_ptr_array_unref);
+	g_free(source);
+}
+
+const char *source_spec(const Source *source)
+{
+	return source->spec;
+}
+
+static GPtrArray *copy_fixed(const Source *source)
+{
+	GPtrArray *vms = config_array();
+
+	for (guint i = 0; i < source->fixed->len; i++)
+		g_ptr_array_add(vms, vm_config_copy(source->fixed->pdata[i]));
+	return vms;
+}
+
+static int compare_configs(gconstpointer a, gconstpointer b)
+{
+	return strcmp((*(VmConfig *const *)a)->name,
+		(*(VmConfig *const *)b)->name);
+}
+
+GPtrArray *source_list(const Source *source, GError **error)
+{
+	GPtrArray *vms = source->kind == SOURCE_DIRECTORY ?
+		list_directory(source, error) : copy_fixed(source);
+
+	if (vms)
+		g_ptr_array_sort(vms, compare_configs);
+	return vms;
+}

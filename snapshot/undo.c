@@ -1,0 +1,344 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "undo.h"
+
+#include <errno.h>
+#include <unistd.h>
+
+#include "fleece-error.h"
+#include "listener.h"
+#include "owner.h"
+#include "qmp-block.h"
+#include "qmp-error.h"
+#include "qmp-export.h"
+#include "qmp-fd.h"
+#include "qmp-job.h"
+#include "qmp-object.h"
+#include "qmp-query.h"
+
+#define RUN_ATTEMPTS 3
+
+struct UndoList {
+	char *vm;
+	UndoMirror mirror;
+	GPtrArray *undos; /* Undo, oldest first */
+	unsigned last_id;
+};
+
+static void undo_free(Undo *undo)
+{
+	g_free(undo->a);
+	g_free(undo->b);
+	g_free(undo->c);
+	g_free(undo);
+}
+
+UndoList *undo_list_new(const char *vm, const UndoMirror *mirror)
+{
+	UndoList *list = g_new0(UndoList, 1);
+
+	list->vm = g_strdup(vm);
+	if (mirror)
+		list->mirror = *mirror;
+	list->undos = g_ptr_array_new_with_free_func(
+		(GDestroyNotify)undo_free);
+	return list;
+}
+
+void undo_list_free(UndoList *list)
+{
+	if (!list)
+		return;
+	g_free(list->vm);
+	g_ptr_array_unref(list->undos);
+	g_free(list);
+}
+
+static char *text(const char *from)
+{
+	return g_strdup(from ? from : "");
+}
+
+bool undo_list_add(UndoList *list, enum undo_kind kind, const char *a,
+	const char *b, const char *c, unsigned *id, GError **error)
+{
+	Undo *undo = g_new0(Undo, 1);
+
+	undo->id = ++list->last_id;
+	undo->kind = kind;
+	undo->a = text(a);
+	undo->b = text(b);
+	undo->c = text(c);
+	if (list->mirror.added &&
+	    !list->mirror.added(list->mirror.opaque, undo, error)) {
+		undo_free(undo);
+		return false;
+	}
+	g_ptr_array_add(list->undos, undo);
+	if (id)
+		*id = undo->id;
+	return true;
+}
+
+void undo_list_drop(UndoList *list, unsigned id)
+{
+	for (guint i = 0; i < list->undos->len; i++) {
+		const Undo *undo = list->undos->pdata[i];
+
+		if (undo->id != id)
+			continue;
+		if (list->mirror.dropped)
+			list->mirror.dropped(list->mirror.opaque, id);
+		g_ptr_array_remove_index(list->undos, i);
+		return;
+	}
+}
+
+size_t undo_list_length(const UndoList *list)
+{
+	return list->undos->len;
+}
+
+/* Whether the error only says that what we want to remove is not there. */
+static bool already_gone(GError **error)
+{
+	if (!g_error_matches(*error, FLEECE_ERROR, ENOENT) &&
+	    !g_error_matches(*error, QMP_ERROR, QMP_ERROR_DEVICE_NOT_FOUND) &&
+	    !g_error_matches(*error, QMP_ERROR, QMP_ERROR_DEVICE_NOT_ACTIVE))
+		return false;
+	g_clear_error(error);
+	return true;
+}
+
+static bool node_exists(QmpClient *client, const char *name, bool *exists,
+	GError **error)
+{
+	g_autoptr(GPtrArray) nodes = qmp_query_named_block_nodes(client,
+		error);
+
+	*exists = false;
+	for (guint i = 0; nodes && i < nodes->len; i++) {
+		const QmpNode *node = nodes->pdata[i];
+
+		*exists = *exists || g_str_equal(node->node, name);
+	}
+	return nodes != NULL;
+}
+
+/* blockdev-del has one error class for "no such node" and "in use". */
+static bool undo_node(QmpClient *client, const Undo *undo, GError **error)
+{
+	g_autoptr(GError) refusal = NULL;
+	bool exists;
+
+	if (qmp_blockdev_del(client, undo->a, &refusal))
+		return true;
+	if (qmp_error_is_refusal(refusal)) {
+		if (!node_exists(client, undo->a, &exists, error))
+			return false;
+		if (!exists)
+			return true;
+	}
+	g_propagate_error(error, g_steal_pointer(&refusal));
+	return false;
+}
+
+/* The device that has node as its root now; NULL where none has. */
+static char *device_over(GPtrArray *blocks, const char *node)
+{
+	for (guint i = 0; i < blocks->len; i++) {
+		const QmpBlock *block = blocks->pdata[i];
+
+		if (block->inserted && block->qdev &&
+		    g_str_equal(block->node, node))
+			return g_strdup(block->qdev);
+	}
+	return NULL;
+}
+
+/* The disk below the filter is another node than it was where somebody took
+ * an external snapshot meanwhile. */
+static bool undo_filter(QmpClient *client, const Undo *undo, GError **error)
+{
+	g_autoptr(GPtrArray) blocks = qmp_query_block(client, error);
+	g_autoptr(GError) unknown = NULL;
+	g_autofree char *device = NULL;
+	g_autofree char *child = NULL;
+
+	if (!blocks)
+		return false;
+	device = device_over(blocks, undo->a);
+	if (!device)
+		return true;
+	child = qmp_query_file_child(client, undo->a, &unknown);
+	if (!child && !undo->c[0]) {
+		/* the filter is not "already gone" */
+		if (g_error_matches(unknown, FLEECE_ERROR, ENOENT))
+			unknown->code = EPROTO;
+		g_propagate_error(error, g_steal_pointer(&unknown));
+		return false;
+	}
+	return qmp_qom_set_drive(client, device, child ? child : undo->c,
+		error);
+}
+
+static bool undo_server(QmpClient *client, GError **error)
+{
+	g_autoptr(GPtrArray) exports = qmp_query_block_exports(client, error);
+
+	if (!exports)
+		return false;
+	for (guint i = 0; i < exports->len; i++) {
+		const QmpBlockExport *export = exports->pdata[i];
+
+		if (g_str_equal(export->type, "nbd")) {
+			fleece_set_error(error, EBUSY,
+				"nbd-server-stop: left running, export %s "
+				"still uses it", export->id);
+			return false;
+		}
+	}
+	if (qmp_nbd_server_stop(client, error))
+		return true;
+	/* its only refusal: "NBD server not running" */
+	if (!error || !qmp_error_is_refusal(*error))
+		return false;
+	g_clear_error(error);
+	return true;
+}
+
+/* Somebody else's note stays: ours may never have got in. */
+static bool undo_owner(QmpClient *client, const Undo *undo, GError **error)
+{
+	g_autoptr(GError) failure = NULL;
+	g_autoptr(Owner) owner = owner_read(client, &failure);
+
+	if (failure && !qmp_error_is_refusal(failure)) {
+		g_propagate_error(error, g_steal_pointer(&failure));
+		return false;
+	}
+	if (!owner || !g_str_equal(owner->session, undo->a))
+		return true;
+	return qmp_object_del(client, OWNER_ID, error);
+}
+
+static bool undo_one(QmpClient *client, const Undo *undo, GError **error)
+{
+	switch (undo->kind) {
+	case UNDO_OWNER:
+		return undo_owner(client, undo, error);
+	case UNDO_DIRECTORY:
+		listener_remove_directory(undo->a);
+		return true;
+	case UNDO_FDSET:
+		return qmp_remove_fds_noted(client, undo->a, error);
+	case UNDO_NODE:
+		return undo_node(client, undo, error);
+	case UNDO_FILTER:
+		return undo_filter(client, undo, error);
+	case UNDO_JOB:
+		return qmp_job_cancel(client, undo->a, error);
+	case UNDO_SERVER:
+		return undo_server(client, error);
+	case UNDO_MONITOR_FD:
+		return qmp_closefd(client, undo->a, error);
+	case UNDO_EXPORT:
+		return qmp_block_export_del(client, undo->a, error);
+	case UNDO_STOP:
+		return qmp_cont(client, error);
+	}
+	g_assert_not_reached();
+}
+
+/* The owner's note goes last and only when nothing else of ours is left: it
+ * is what a later recovery needs. */
+static bool is_too_early(const UndoList *list, const Undo *undo)
+{
+	return undo->kind == UNDO_OWNER && list->undos->len > 1;
+}
+
+/* Undoes one.  Returns false only where the connection is of no more use;
+ * a refusal is kept in *first and the undo stays in the list. */
+static bool run_one(UndoList *list, guint index, QmpClient *client,
+	GError **first, GError **error)
+{
+	const Undo *undo = list->undos->pdata[index];
+	g_autoptr(GError) failure = NULL;
+
+	if (undo_one(client, undo, &failure) || already_gone(&failure)) {
+		undo_list_drop(list, undo->id);
+		return true;
+	}
+	g_prefix_error(&failure, "VM %s: undo: ", list->vm);
+	if (failure->domain == FLEECE_ERROR && failure->code != EBUSY &&
+	    failure->code != EPROTO) {
+		g_propagate_error(error, g_steal_pointer(&failure));
+		return false;
+	}
+	if (!*first)
+		*first = g_steal_pointer(&failure);
+	return true;
+}
+
+bool undo_list_run(UndoList *list, QmpClient *client, GError **error)
+{
+	g_autoptr(GError) first = NULL;
+
+	for (int pass = 0; pass < 2; pass++) {
+		for (guint i = list->undos->len; i > 0; i--) {
+			const Undo *undo = list->undos->pdata[i - 1];
+			bool guest_first = undo->kind == UNDO_STOP;
+
+			if (guest_first != (pass == 0) ||
+			    is_too_early(list, undo))
+				continue;
+			if (!run_one(list, i - 1, client, &first, error))
+				return false;
+		}
+	}
+	if (first) {
+		g_propagate_error(error, g_steal_pointer(&first));
+		return false;
+	}
+	return true;
+}
+
+static bool qemu_is_gone(const GError *error)
+{
+	return g_error_matches(error, FLEECE_ERROR, ENOENT) ||
+		g_error_matches(error, FLEECE_ERROR, ECONNREFUSED);
+}
+
+/* What is left outside of a QEMU that is gone. */
+static void run_without_qemu(UndoList *list)
+{
+	while (list->undos->len) {
+		const Undo *undo = list->undos->pdata[list->undos->len - 1];
+
+		if (undo->kind == UNDO_DIRECTORY)
+			listener_remove_directory(undo->a);
+		undo_list_drop(list, undo->id);
+	}
+}
+
+bool undo_list_run_at(UndoList *list, const char *qmp, unsigned timeout_ms,
+	GError **error)
+{
+	for (int attempt = 1; list->undos->len; attempt++) {
+		g_autoptr(GError) failure = NULL;
+		g_autoptr(QmpClient) client = qmp_client_connect(qmp,
+			timeout_ms, &failure);
+
+		if (!client && qemu_is_gone(failure)) {
+			run_without_qemu(list);
+			return true;
+		}
+		if (client && undo_list_run(list, client, &failure))
+			return true;
+		if (attempt == RUN_ATTEMPTS ||
+		    g_error_matches(failure, FLEECE_ERROR, ETIMEDOUT)) {
+			g_propagate_error(error, g_steal_pointer(&failure));
+			return false;
+		}
+	}
+	return true;
+}

@@ -1,0 +1,290 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "vm-set.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "fleece-error.h"
+
+/* VMs acted on at once. They wait for QEMU nearly all of the time. */
+#define WORKERS 16
+#define LOOPS_MAX 4
+
+struct VmSet {
+	Source *source;
+	VmContext context;
+	GThreadPool *workers;
+
+	GMutex lock;
+	GHashTable *vms;     /* name (the Vm's) -> Vm, only grows; lock */
+	GHashTable *present; /* names in the source at the last look; lock */
+};
+
+typedef struct {
+	Vm *vm;
+	enum vm_verb verb;
+	bool force;
+	VmDone *done;
+	void *opaque;
+} Order;
+
+static void carry_out(gpointer data, gpointer unused)
+{
+	g_autofree Order *order = data;
+	g_autoptr(GError) error = NULL;
+
+	if (order->verb == VM_TAKE)
+		vm_take(order->vm, &error);
+	else
+		vm_release(order->vm, order->force, &error);
+	order->done(order->opaque, error);
+}
+
+static bool start_loops(VmSet *set, GError **error)
+{
+	unsigned n = MIN(g_get_num_processors(), LOOPS_MAX);
+
+	set->context.loops = g_new0(NbdLoop *, n);
+	for (unsigned i = 0; i < n; i++) {
+		set->context.loops[i] = nbd_loop_new(error);
+		if (!set->context.loops[i])
+			return false;
+		set->context.n_loops++;
+	}
+	return true;
+}
+
+VmSet *vm_set_new_take(Source *source, Guardian *guardian, GError **error)
+{
+	g_autoptr(VmSet) set = g_new0(VmSet, 1);
+
+	/* a pool that starts no thread yet cannot fail */
+	set->workers = g_thread_pool_new(carry_out, NULL, WORKERS, FALSE,
+		NULL);
+	set->source = source;
+	set->context.guardian = guardian;
+	g_mutex_init(&set->lock);
+	set->vms = g_hash_table_new_full(g_str_hash, g_str_equal, NULL,
+		(GDestroyNotify)vm_free);
+	set->present = g_hash_table_new_full(g_str_hash, g_str_equal, g_free,
+		NULL);
+	if (!start_loops(set, error))
+		return NULL;
+	return g_steal_pointer(&set);
+}
+
+static int by_name(gconstpointer a, gconstpointer b)
+{
+	return strcmp(vm_name(*(Vm *const *)a), vm_name(*(Vm *const *)b));
+}
+
+/* Sockets come and go; a snapshot stands until it is released. */
+static bool is_listed_locked(VmSet *set, Vm *vm)
+{
+	g_autoptr(Snapshot) snapshot = vm_snapshot(vm);
+
+	return snapshot || g_hash_table_contains(set->present, vm_name(vm));
+}
+
+GPtrArray *vm_set_list(VmSet *set)
+{
+	GPtrArray *list = g_ptr_array_new();
+	GHashTableIter iter;
+	gpointer vm;
+
+	g_mutex_lock(&set->lock);
+	g_hash_table_iter_init(&iter, set->vms);
+	while (g_hash_table_iter_next(&iter, NULL, &vm)) {
+		if (is_listed_locked(set, vm))
+			g_ptr_array_add(list, vm);
+	}
+	g_mutex_unlock(&set->lock);
+	g_ptr_array_sort(list, by_name);
+	return list;
+}
+
+/* Counts orders that are under way, to wait for their end. */
+typedef struct {
+	GMutex lock;
+	GCond done;
+	unsigned open;
+	GError *first; /* error of any of them */
+	bool log;
+} Wait;
+
+static void wait_done(void *opaque, const GError *error)
+{
+	Wait *wait = opaque;
+
+	g_mutex_lock(&wait->lock);
+	if (error && wait->log)
+		g_warning("%s", error->message);
+	if (error && !wait->first)
+		wait->first = g_error_copy(error);
+	wait->open--;
+	g_cond_signal(&wait->done);
+	g_mutex_unlock(&wait->lock);
+}
+
+/* Has verb done on all of vms and waits.  Returns an error of any, or NULL. */
+static GError *submit_all(VmSet *set, GPtrArray *vms, enum vm_verb verb,
+	bool log)
+{
+	Wait wait = { .open = vms->len, .log = log };
+
+	g_mutex_init(&wait.lock);
+	g_cond_init(&wait.done);
+	for (guint i = 0; i < vms->len; i++)
+		vm_set_submit(set, vms->pdata[i], verb, true, wait_done,
+			&wait);
+	g_mutex_lock(&wait.lock);
+	while (wait.open)
+		g_cond_wait(&wait.done, &wait.lock);
+	g_mutex_unlock(&wait.lock);
+	g_mutex_clear(&wait.lock);
+	g_cond_clear(&wait.done);
+	return wait.first;
+}
+
+/* The VMs that have a snapshot. */
+static GPtrArray *standing(VmSet *set)
+{
+	g_autoptr(GPtrArray) all = vm_set_list(set);
+	GPtrArray *list = g_ptr_array_new();
+
+	for (guint i = 0; i < all->len; i++) {
+		g_autoptr(Snapshot) snapshot = vm_snapshot(all->pdata[i]);
+
+		if (snapshot)
+			g_ptr_array_add(list, all->pdata[i]);
+	}
+	return list;
+}
+
+static void release_all(VmSet *set)
+{
+	g_autoptr(GPtrArray) vms = standing(set);
+	g_autoptr(GError) error = submit_all(set, vms, VM_RELEASE, true);
+}
+
+void vm_set_free(VmSet *set)
+{
+	if (!set)
+		return;
+	/* what was ordered before ends first, or it could take a snapshot
+	 * that nobody releases */
+	g_thread_pool_free(set->workers, FALSE, TRUE);
+	set->workers = g_thread_pool_new(carry_out, NULL, WORKERS, FALSE,
+		NULL);
+	release_all(set);
+	g_thread_pool_free(set->workers, FALSE, TRUE);
+	g_hash_table_unref(set->vms);
+	g_hash_table_unref(set->present);
+	for (unsigned i = 0; i < set->context.n_loops; i++)
+		nbd_loop_free(set->context.loops[i]);
+	g_free(set->context.loops);
+	guardian_free(set->context.guardian);
+	source_free(set->source);
+	g_mutex_clear(&set->lock);
+	g_free(set);
+}
+
+const char *vm_set_spec(const VmSet *set)
+{
+	return source_spec(set->source);
+}
+
+Guardian *vm_set_guardian(const VmSet *set)
+{
+	return set->context.guardian;
+}
+
+static void take_in_locked(VmSet *set, const VmConfig *config)
+{
+	Vm *vm;
+
+	g_hash_table_add(set->present, g_strdup(config->name));
+	if (g_hash_table_contains(set->vms, config->name))
+		return;
+	vm = vm_new(config, &set->context);
+	g_hash_table_insert(set->vms, (char *)vm_name(vm), vm);
+}
+
+bool vm_set_refresh(VmSet *set, GError **error)
+{
+	g_autoptr(GPtrArray) configs = source_list(set->source, error);
+
+	if (!configs)
+		return false;
+	g_mutex_lock(&set->lock);
+	g_hash_table_remove_all(set->present);
+	for (guint i = 0; i < configs->len; i++)
+		take_in_locked(set, configs->pdata[i]);
+	g_mutex_unlock(&set->lock);
+	return true;
+}
+
+Vm *vm_set_find(VmSet *set, const char *name)
+{
+	Vm *vm;
+
+	g_mutex_lock(&set->lock);
+	vm = g_hash_table_lookup(set->vms, name);
+	g_mutex_unlock(&set->lock);
+	if (vm || !vm_set_refresh(set, NULL))
+		return vm;
+	g_mutex_lock(&set->lock);
+	vm = g_hash_table_lookup(set->vms, name);
+	g_mutex_unlock(&set->lock);
+	return vm;
+}
+
+unsigned vm_set_take_all(VmSet *set, bool strict, GError **error)
+{
+	g_autoptr(GPtrArray) vms = NULL;
+	g_autoptr(GPtrArray) good = NULL;
+	g_autoptr(GError) failure = NULL;
+
+	if (!vm_set_refresh(set, error))
+		return 0;
+	vms = vm_set_list(set);
+	if (vms->len == 0) {
+		fleece_set_error(error, ENOENT, "%s: no VM in it",
+			vm_set_spec(set));
+		return 0;
+	}
+	failure = submit_all(set, vms, VM_TAKE, vms->len > 1);
+	good = standing(set);
+	if (!failure || (good->len && !strict))
+		return good->len;
+	g_propagate_error(error, g_steal_pointer(&failure));
+	release_all(set);
+	return 0;
+}
+
+Snapshot *vm_set_by_serial(VmSet *set, uint32_t serial)
+{
+	Snapshot *found = NULL;
+	GHashTableIter iter;
+	gpointer vm;
+
+	g_mutex_lock(&set->lock);
+	g_hash_table_iter_init(&iter, set->vms);
+	while (!found && g_hash_table_iter_next(&iter, NULL, &vm)) {
+		g_autoptr(Snapshot) snapshot = vm_snapshot(vm);
+
+		if (snapshot && snapshot_serial(snapshot) == serial)
+			found = g_steal_pointer(&snapshot);
+	}
+	g_mutex_unlock(&set->lock);
+	return found;
+}
+
+void vm_set_submit(VmSet *set, Vm *vm, enum vm_verb verb, bool force,
+	VmDone *done, void *opaque)
+{
+	Order *order = g_new(Order, 1);
+
+	*order = (Order){ vm, verb, force, done, opaque };
+	g_thread_pool_push(set->workers, order, NULL);
+}

@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "vm.h"
+
+#include <errno.h>
+
+#include "fleece-error.h"
+#include "fleece.h"
+#include "snapshot-make.h"
+
+struct Vm {
+	VmConfig *config;
+	const VmContext *context;
+	UndoList *undo; /* whoever set busy; made at the first snapshot */
+
+	GMutex lock;
+	bool busy;          /* a snapshot is being taken or released; lock */
+	Snapshot *snapshot; /* lock */
+	char *error;        /* lock */
+};
+
+Vm *vm_new(const VmConfig *config, const VmContext *context)
+{
+	Vm *vm = g_new0(Vm, 1);
+
+	vm->config = vm_config_copy(config);
+	vm->context = context;
+	g_mutex_init(&vm->lock);
+	return vm;
+}
+
+void vm_free(Vm *vm)
+{
+	if (!vm)
+		return;
+	g_assert(!vm->snapshot && !vm->busy);
+	vm_config_free(vm->config);
+	undo_list_free(vm->undo);
+	g_mutex_clear(&vm->lock);
+	g_free(vm->error);
+	g_free(vm);
+}
+
+const char *vm_name(const Vm *vm)
+{
+	return vm->config->name;
+}
+
+Snapshot *vm_snapshot(Vm *vm)
+{
+	Snapshot *snapshot;
+
+	g_mutex_lock(&vm->lock);
+	snapshot = vm->snapshot ? snapshot_ref(vm->snapshot) : NULL;
+	g_mutex_unlock(&vm->lock);
+	return snapshot;
+}
+
+char *vm_error(Vm *vm)
+{
+	char *error;
+
+	g_mutex_lock(&vm->lock);
+	error = g_strdup(vm->error);
+	g_mutex_unlock(&vm->lock);
+	return error;
+}
+
+static int begin_take(Vm *vm)
+{
+	int error = 0;
+
+	g_mutex_lock(&vm->lock);
+	if (vm->busy)
+		error = EBUSY;
+	else if (vm->snapshot)
+		error = EEXIST;
+	else
+		vm->busy = true;
+	g_mutex_unlock(&vm->lock);
+	return error;
+}
+
+/* Ends busy with what came of it. */
+static void finish(Vm *vm, Snapshot *snapshot, const GError *error)
+{
+	g_mutex_lock(&vm->lock);
+	vm->busy = false;
+	vm->snapshot = snapshot;
+	g_free(vm->error);
+	vm->error = error ? g_strdup(error->message) : NULL;
+	g_mutex_unlock(&vm->lock);
+}
+
+/* What an earlier snapshot could not take away goes before a new one. */
+static bool ready_undo(Vm *vm, GError **error)
+{
+	const VmConfig *config = vm->config;
+	unsigned timeout = config->settings->timeout_ms;
+
+	if (vm->undo)
+		return undo_list_run_at(vm->undo, config->qmp, timeout,
+			error);
+	vm->undo = guardian_undo_list(vm->context->guardian, config->name,
+		config->qmp, timeout, error);
+	return vm->undo != NULL;
+}
+
+static Snapshot *take(Vm *vm, GError **error)
+{
+	FleeceRequest request = {
+		.vm = vm->config->name,
+		.qmp = vm->config->qmp,
+		.settings = vm->config->settings,
+		.guardian = vm->context->guardian,
+		.loops = vm->context->loops,
+		.n_loops = vm->context->n_loops,
+	};
+	Fleece *fleece;
+
+	if (!ready_undo(vm, error))
+		return NULL;
+	request.undo = vm->undo;
+	fleece = fleece_new(&request, error);
+	return fleece ? snapshot_new_take(vm->config->name, fleece) : NULL;
+}
+
+bool vm_take(Vm *vm, GError **error)
+{
+	g_autoptr(GError) failure = NULL;
+	int refused = begin_take(vm);
+	Snapshot *snapshot;
+
+	if (refused) {
+		fleece_set_error(error, refused, "VM %s: %s",
+			vm->config->name, refused == EEXIST ?
+			"it has a snapshot" :
+			"its snapshot is just being taken or released");
+		return false;
+	}
+	snapshot = take(vm, &failure);
+	if (failure)
+		g_prefix_error(&failure, "VM %s: ", vm->config->name);
+	finish(vm, snapshot, failure);
+	if (snapshot)
+		return true;
+	g_propagate_error(error, g_steal_pointer(&failure));
+	return false;
+}
+
+static int begin_release(Vm *vm, bool force, Snapshot **snapshot)
+{
+	int error = 0;
+
+	g_mutex_lock(&vm->lock);
+	if (vm->busy)
+		error = EBUSY;
+	else if (!vm->snapshot)
+		error = ENOENT;
+	else if (!snapshot_begin_release(vm->snapshot, force))
+		error = EBUSY;
+	else
+		vm->busy = true;
+	if (!error)
+		*snapshot = g_steal_pointer(&vm->snapshot);
+	g_mutex_unlock(&vm->lock);
+	return error;
+}
+
+bool vm_release(Vm *vm, bool force, GError **error)
+{
+	g_autoptr(Snapshot) snapshot = NULL;
+	g_autoptr(GError) failure = NULL;
+	int refused = begin_release(vm, force, &snapshot);
+
+	if (refused) {
+		fleece_set_error(error, refused, "VM %s: %s",
+			vm->config->name, refused == ENOENT ?
+			"it has no snapshot" :
+			"a file of its snapshot is open, or it is just being "
+			"taken or released");
+		return false;
+	}
+	fleece_undo(vm->undo, vm->config->qmp,
+		vm->config->settings->timeout_ms, &failure);
+	snapshot_end(snapshot);
+	finish(vm, NULL, failure);
+	if (!failure)
+		return true;
+	g_propagate_error(error, g_steal_pointer(&failure));
+	return false;
+}
