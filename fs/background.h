@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * background.h - become a daemon, and tell the caller how the start went
+ *
+ * The caller's process stays until background_ready() or an early end, and
+ * exits with what that says: mount(8) must not return before the mount is up.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+#include <glib.h>
+
+/*
+ * Opens /dev/null in place of each of the descriptors 0 to 2 that is closed:
+ * else one of ours would get the number, and with it what is printed.  Call
+ * it before anything is opened.
+ */
+void background_fill_standard_fds(void);
+
+/*
+ * Forks; returns in the child, with the number for background_ready().  The
+ * parent never returns.  -1 with error set where fork fails.
+ */
+int background_fork(GError **error);
+
+/* Lets the parent exit with 0 and lets go of the terminal. */
+void background_ready(int number);

@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "fs-ops.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/falloc.h>
+#include <unistd.h>
+
+static DiskView *disk_of(const FsNode *node)
+{
+	return snapshot_disk(node->snapshot, node->disk);
+}
+
+typedef struct {
+	fuse_req_t req;
+	size_t size;
+	char buffer[];
+} DataRead;
+
+static void data_read_done(void *opaque, int error)
+{
+	g_autofree DataRead *read = opaque;
+
+	if (error)
+		fuse_reply_err(read->req, error);
+	else
+		fuse_reply_buf(read->req, read->buffer, read->size);
+}
+
+/* The reply comes from the NBD loop's thread, or from here for a hole.  With
+ * it the file may be closed before disk_view_read() has returned. */
+void fs_data_read(fuse_req_t req, const FsFile *file, size_t size,
+	uint64_t offset)
+{
+	g_autoptr(Snapshot) keep = snapshot_ref(file->node.snapshot);
+	DiskView *disk = disk_of(&file->node);
+	uint64_t end = disk_view_size(disk);
+	DataRead *read;
+
+	if (offset >= end || size == 0) {
+		fuse_reply_buf(req, NULL, 0);
+		return;
+	}
+	size = MIN(size, end - offset);
+	read = g_try_malloc(sizeof *read + size);
+	if (!read) {
+		fuse_reply_err(req, ENOMEM);
+		return;
+	}
+	read->req = req;
+	read->size = size;
+	disk_view_read(disk, read->buffer, size, offset, data_read_done, read);
+}
+
+static void punch_done(void *opaque, int error)
+{
+	fuse_reply_err(opaque, error);
+}
+
+/* As with a read, the file may be closed before this returns. */
+static void punch(fuse_req_t req, const FsNode *node, uint64_t offset,
+	uint64_t length)
+{
+	g_autoptr(Snapshot) keep = snapshot_ref(node->snapshot);
+
+	disk_view_punch(disk_of(node), offset, length, punch_done, req);
+}
+
+void fs_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset,
+	off_t length, struct fuse_file_info *fi)
+{
+	const FsFile *file = fs_file_of(fi);
+
+	if (file->node.kind != NODE_RAW ||
+	    mode != (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE))
+		fuse_reply_err(req, EOPNOTSUPP);
+	else if (offset < 0 || length <= 0)
+		fuse_reply_err(req, EINVAL);
+	else
+		punch(req, &file->node, offset, length);
+}
+
+/* What lseek(2) says of SEEK_DATA and SEEK_HOLE; there is a hole behind the
+ * end of every file. */
+static void seek_extents(fuse_req_t req, const ExtentList *extents,
+	uint64_t offset, int whence)
+{
+	uint64_t size = extent_list_size(extents);
+	uint64_t found;
+
+	if (offset >= size) {
+		fuse_reply_err(req, ENXIO);
+		return;
+	}
+	found = extent_list_next(extents, offset, EXTENT_ZERO,
+		whence == SEEK_DATA ? 0 : EXTENT_ZERO);
+	if (whence == SEEK_DATA && found >= size)
+		fuse_reply_err(req, ENXIO);
+	else
+		fuse_reply_lseek(req, found);
+}
+
+/* A text has no holes. */
+static void seek_text(fuse_req_t req, const Filesystem *fs,
+	const FsNode *node, uint64_t offset, int whence)
+{
+	struct stat st;
+
+	fs_node_stat(fs, node, &st);
+	if (offset >= (uint64_t)st.st_size)
+		fuse_reply_err(req, ENXIO);
+	else
+		fuse_reply_lseek(req, whence == SEEK_DATA ? (off_t)offset :
+							    st.st_size);
+}
+
+void fs_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence,
+	struct fuse_file_info *fi)
+{
+	const FsFile *file = fs_file_of(fi);
+
+	if (whence != SEEK_DATA && whence != SEEK_HOLE)
+		fuse_reply_err(req, EINVAL);
+	else if (off < 0)
+		fuse_reply_err(req, ENXIO);
+	else if (file->node.kind == NODE_RAW)
+		seek_extents(req, disk_view_extents(disk_of(&file->node)),
+			off, whence);
+	else
+		seek_text(req, fs_of(req), &file->node, off, whence);
+}

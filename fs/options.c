@@ -1,0 +1,373 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "options.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "fleece-error.h"
+
+/* Texts as they were given, checked afterwards, all at one place. */
+typedef struct {
+	char *name, *vm, *disk, *snapshot, *scratch, *method;
+	char *cbw_timeout, *timeout, *read_timeout, *connections;
+	char *uid, *gid, *umask;
+	int discard, strict, unsafe_qemu, allow_other, ro, has_fsname;
+	int foreground, debug, help, version, fake;
+	bool helper; /* called by mount(8) */
+	GPtrArray *words; /* SOURCE and MOUNTPOINT */
+	char *unknown;
+} Raw;
+
+#define OPTION(text, member) { text, offsetof(Raw, member), 1 }
+enum { KEY_FSNAME };
+
+static const struct fuse_opt table[] = {
+	OPTION("name=%s", name),
+	OPTION("vm=%s", vm),
+	OPTION("disk=%s", disk),
+	OPTION("snapshot=%s", snapshot),
+	OPTION("scratch=%s", scratch),
+	OPTION("method=%s", method),
+	OPTION("cbw_timeout=%s", cbw_timeout),
+	OPTION("timeout=%s", timeout),
+	OPTION("read_timeout=%s", read_timeout),
+	OPTION("connections=%s", connections),
+	OPTION("uid=%s", uid),
+	OPTION("gid=%s", gid),
+	OPTION("umask=%s", umask),
+	OPTION("discard", discard),
+	OPTION("strict", strict),
+	OPTION("unsafe_qemu", unsafe_qemu),
+	OPTION("allow_other", allow_other),
+	OPTION("ro", ro),
+	OPTION("-d", debug),
+	OPTION("debug", debug),
+	OPTION("-h", help),
+	OPTION("--help", help),
+	OPTION("-V", version),
+	OPTION("--version", version),
+	FUSE_OPT_KEY("fsname=", KEY_FSNAME),
+	/* libfuse's */
+	FUSE_OPT_KEY("allow_root", FUSE_OPT_KEY_KEEP),
+	FUSE_OPT_KEY("default_permissions", FUSE_OPT_KEY_KEEP),
+	FUSE_OPT_KEY("auto_unmount", FUSE_OPT_KEY_KEEP),
+	FUSE_OPT_KEY("max_read=", FUSE_OPT_KEY_KEEP),
+	FUSE_OPT_KEY("rw", FUSE_OPT_KEY_KEEP),
+	FUSE_OPT_KEY("suid", FUSE_OPT_KEY_KEEP),
+	FUSE_OPT_KEY("nosuid", FUSE_OPT_KEY_KEEP),
+	FUSE_OPT_KEY("dev", FUSE_OPT_KEY_KEEP),
+	FUSE_OPT_KEY("nodev", FUSE_OPT_KEY_KEEP),
+	FUSE_OPT_KEY("exec", FUSE_OPT_KEY_KEEP),
+	FUSE_OPT_KEY("noexec", FUSE_OPT_KEY_KEEP),
+	FUSE_OPT_KEY("async", FUSE_OPT_KEY_KEEP),
+	FUSE_OPT_KEY("sync", FUSE_OPT_KEY_KEEP),
+	FUSE_OPT_KEY("dirsync", FUSE_OPT_KEY_KEEP),
+	FUSE_OPT_KEY("atime", FUSE_OPT_KEY_KEEP),
+	FUSE_OPT_KEY("noatime", FUSE_OPT_KEY_KEEP),
+	FUSE_OPT_KEY("context=", FUSE_OPT_KEY_KEEP),
+	FUSE_OPT_KEY("fscontext=", FUSE_OPT_KEY_KEEP),
+	FUSE_OPT_KEY("defcontext=", FUSE_OPT_KEY_KEEP),
+	FUSE_OPT_KEY("rootcontext=", FUSE_OPT_KEY_KEEP),
+	/* fstab's, for mount(8) and systemd alone */
+	FUSE_OPT_KEY("defaults", FUSE_OPT_KEY_DISCARD),
+	FUSE_OPT_KEY("auto", FUSE_OPT_KEY_DISCARD),
+	FUSE_OPT_KEY("noauto", FUSE_OPT_KEY_DISCARD),
+	FUSE_OPT_KEY("user", FUSE_OPT_KEY_DISCARD),
+	FUSE_OPT_KEY("user=", FUSE_OPT_KEY_DISCARD),
+	FUSE_OPT_KEY("nouser", FUSE_OPT_KEY_DISCARD),
+	FUSE_OPT_KEY("users", FUSE_OPT_KEY_DISCARD),
+	FUSE_OPT_KEY("owner", FUSE_OPT_KEY_DISCARD),
+	FUSE_OPT_KEY("group", FUSE_OPT_KEY_DISCARD),
+	FUSE_OPT_KEY("nofail", FUSE_OPT_KEY_DISCARD),
+	FUSE_OPT_KEY("_netdev", FUSE_OPT_KEY_DISCARD),
+	FUSE_OPT_KEY("relatime", FUSE_OPT_KEY_DISCARD),
+	FUSE_OPT_KEY("comment=", FUSE_OPT_KEY_DISCARD),
+	/* mount(8) tells its helper the type */
+	FUSE_OPT_KEY("-t ", FUSE_OPT_KEY_DISCARD),
+	FUSE_OPT_END,
+};
+
+static const char usage[] =
+	"usage: fleecefs [-f] [-d] [-o OPT[,OPT...]] SOURCE MOUNTPOINT\n"
+	"\n"
+	"Mounts one directory per VM, its disks as they are at this instant.\n"
+	"SOURCE: a QMP socket, a directory of *.qmp sockets, or a .conf file.\n"
+	"\n"
+	"  -f  stay in the foreground, log to stderr\n"
+	"  -d  log what is done as well\n"
+	"  -V  print the version\n"
+	"  -o  name= vm= disk= snapshot=mount|mkdir discard strict scratch=\n"
+	"      method=auto|filter|job cbw_timeout= timeout= read_timeout=\n"
+	"      connections= unsafe_qemu uid= gid= umask= ro allow_other and\n"
+	"      FUSE's own: see mount.fleecefs(8)\n";
+
+/* -f, -n, -s and -v mean other things where mount(8) calls us. */
+static bool take_flag(Raw *raw, const char *arg)
+{
+	if (g_str_equal(arg, "-f")) {
+		if (raw->helper)
+			raw->fake = 1;
+		else
+			raw->foreground = 1;
+		return true;
+	}
+	return raw->helper && (g_str_equal(arg, "-n") ||
+		g_str_equal(arg, "-s") || g_str_equal(arg, "-v"));
+}
+
+/* Returns what fuse_opt_parse() wants: 1 keeps the option for libfuse. */
+static int take_option(void *data, const char *arg, int key,
+	struct fuse_args *out)
+{
+	Raw *raw = data;
+
+	if (key == FUSE_OPT_KEY_NONOPT) {
+		g_ptr_array_add(raw->words, g_strdup(arg));
+		return 0;
+	}
+	if (key == KEY_FSNAME) {
+		raw->has_fsname = 1;
+		return 1;
+	}
+	if (take_flag(raw, arg) || g_str_has_prefix(arg, "x-") ||
+	    g_str_has_prefix(arg, "X-"))
+		return 0;
+	if (!raw->unknown)
+		raw->unknown = g_strdup(arg);
+	return 0;
+}
+
+static bool bad_value(GError **error, const char *option, const char *value,
+	const char *accepted)
+{
+	fleece_set_error(error, EINVAL, "bad option '%s=%s': %s is accepted",
+		option, value, accepted);
+	return false;
+}
+
+/* A number of [min, max]; *out stays as it is where text is NULL. */
+static bool take_number(const char *option, const char *text, guint64 min,
+	guint64 max, unsigned factor, unsigned *out, GError **error)
+{
+	g_autofree char *accepted = NULL;
+	guint64 number;
+
+	if (!text)
+		return true;
+	if (g_ascii_string_to_unsigned(text, 10, min, max, &number, NULL)) {
+		*out = number * factor;
+		return true;
+	}
+	accepted = g_strdup_printf("a whole number from %" G_GUINT64_FORMAT
+		" to %" G_GUINT64_FORMAT, min, max);
+	return bad_value(error, option, text, accepted);
+}
+
+static bool take_ids(Options *options, const Raw *raw, GError **error)
+{
+	unsigned uid = getuid(), gid = getgid();
+	guint64 mask = 022;
+
+	if (!take_number("uid", raw->uid, 0, G_MAXUINT32 - 1, 1, &uid,
+		    error) ||
+	    !take_number("gid", raw->gid, 0, G_MAXUINT32 - 1, 1, &gid, error))
+		return false;
+	if (raw->umask && !g_ascii_string_to_unsigned(raw->umask, 8, 0, 0777,
+		    &mask, NULL))
+		return bad_value(error, "umask", raw->umask,
+			"an octal number from 0 to 777");
+	options->uid = uid;
+	options->gid = gid;
+	options->umask = mask;
+	return true;
+}
+
+static bool check_not_empty(const char *option, const char *text,
+	GError **error)
+{
+	return !text || text[0] || bad_value(error, option, text,
+		"a text that is not empty");
+}
+
+static bool take_words(Options *options, const Raw *raw, GError **error)
+{
+	Settings *settings = options->settings;
+
+	if (!check_not_empty("name", raw->name, error) ||
+	    !check_not_empty("vm", raw->vm, error) ||
+	    !check_not_empty("disk", raw->disk, error) ||
+	    !check_not_empty("scratch", raw->scratch, error))
+		return false;
+	if (raw->method && !method_from_text(raw->method, &settings->method))
+		return bad_value(error, "method", raw->method,
+			"auto, filter or job");
+	if (raw->snapshot && !g_str_equal(raw->snapshot, "mount") &&
+	    !g_str_equal(raw->snapshot, "mkdir"))
+		return bad_value(error, "snapshot", raw->snapshot,
+			"mount or mkdir");
+	options->snapshot_on_mkdir = g_strcmp0(raw->snapshot, "mkdir") == 0;
+	if (raw->scratch) {
+		g_free(settings->scratch);
+		settings->scratch = g_canonicalize_filename(raw->scratch,
+			NULL);
+	}
+	return true;
+}
+
+static bool take_settings(Options *options, const Raw *raw, GError **error)
+{
+	Settings *settings = options->settings;
+
+	settings->disks = g_strdup(raw->disk);
+	settings->discard = raw->discard;
+	settings->unsafe_qemu = raw->unsafe_qemu;
+	return take_words(options, raw, error) &&
+		take_number("cbw_timeout", raw->cbw_timeout, 1, 3600, 1,
+			&settings->cbw_timeout, error) &&
+		take_number("timeout", raw->timeout, 1, 3600, 1000,
+			&settings->timeout_ms, error) &&
+		take_number("read_timeout", raw->read_timeout, 1, 3600, 1000,
+			&settings->read_timeout_ms, error) &&
+		take_number("connections", raw->connections, 1, 16, 1,
+			&settings->connections, error);
+}
+
+static bool check_combination(const Raw *raw, GError **error)
+{
+	if (raw->ro && (raw->discard ||
+		    g_strcmp0(raw->snapshot, "mkdir") == 0)) {
+		fleece_set_error(error, EINVAL,
+			"option 'ro' does not go with '%s': the kernel would "
+			"refuse the %s before fleecefs is asked",
+			raw->discard ? "discard" : "snapshot=mkdir",
+			raw->discard ? "punch" : "mkdir");
+		return false;
+	}
+	return true;
+}
+
+/* Without symbolic links: that is the name in the kernel's list. */
+static bool take_mountpoint(Options *options, const char *word, GError **error)
+{
+	char *real = realpath(word, NULL);
+	struct stat st;
+
+	if (!real || stat(real, &st) < 0) {
+		fleece_set_error_errno(error, errno, "mountpoint %s", word);
+		free(real);
+		return false;
+	}
+	options->mountpoint = real;
+	if (!S_ISDIR(st.st_mode)) {
+		fleece_set_error_errno(error, ENOTDIR, "mountpoint %s", word);
+		return false;
+	}
+	return true;
+}
+
+static bool take_raw(Options *options, Raw *raw, GError **error)
+{
+	if (raw->unknown) {
+		fleece_set_error(error, EINVAL,
+			"unknown option '%s': see mount.fleecefs(8)",
+			raw->unknown);
+		return false;
+	}
+	if (raw->words->len != 2) {
+		fleece_set_error(error, EINVAL,
+			"SOURCE and MOUNTPOINT are needed, and nothing else: "
+			"see fleecefs --help");
+		return false;
+	}
+	options->source = g_strdup(raw->words->pdata[0]);
+	options->name = g_strdup(raw->name);
+	options->vms = g_strdup(raw->vm);
+	options->strict = raw->strict;
+	options->foreground = raw->foreground;
+	options->debug = raw->debug;
+	options->fake = raw->fake;
+	options->allow_other = raw->allow_other;
+	return check_combination(raw, error) &&
+		take_settings(options, raw, error) &&
+		take_ids(options, raw, error) &&
+		take_mountpoint(options, raw->words->pdata[1], error);
+}
+
+/* What libfuse has to know beyond what the user said. */
+static void add_fuse_options(Options *options, const Raw *raw)
+{
+	char *list = NULL;
+	g_autofree char *fsname = g_strconcat("fsname=", options->source,
+		NULL);
+
+	fuse_opt_add_opt(&list, "subtype=fleecefs");
+	if (!raw->has_fsname)
+		fuse_opt_add_opt_escaped(&list, fsname);
+	/* let the kernel keep everybody to the modes that we show */
+	if (raw->allow_other)
+		fuse_opt_add_opt(&list, "allow_other,default_permissions");
+	if (raw->ro)
+		fuse_opt_add_opt(&list, "ro");
+	fuse_opt_add_arg(&options->fuse, "-o");
+	fuse_opt_add_arg(&options->fuse, list);
+	free(list);
+}
+
+static void raw_clear(Raw *raw)
+{
+	char *texts[] = { raw->name, raw->vm, raw->disk, raw->snapshot,
+		raw->scratch, raw->method, raw->cbw_timeout, raw->timeout,
+		raw->read_timeout, raw->connections, raw->uid, raw->gid,
+		raw->umask };
+
+	for (unsigned i = 0; i < G_N_ELEMENTS(texts); i++)
+		free(texts[i]);
+	g_free(raw->unknown);
+	g_ptr_array_unref(raw->words);
+}
+
+static void print_and_exit(const Raw *raw)
+{
+	if (raw->help)
+		fputs(usage, stdout);
+	else
+		puts("fleecefs " FLEECEFS_VERSION);
+	exit(0);
+}
+
+bool options_parse(Options *options, int argc, char **argv, GError **error)
+{
+	g_autofree char *program = g_path_get_basename(argv[0]);
+	Raw raw = { .words = g_ptr_array_new_with_free_func(g_free) };
+	bool parsed;
+
+	*options = (Options){ .settings = settings_new() };
+	raw.helper = g_str_has_prefix(program, "mount.");
+	options->fuse = (struct fuse_args)FUSE_ARGS_INIT(argc, argv);
+	parsed = fuse_opt_parse(&options->fuse, &raw, table, take_option) == 0;
+	if (raw.help || raw.version)
+		print_and_exit(&raw);
+	if (!parsed)
+		fleece_set_error(error, EINVAL, "the command line is broken: "
+			"see fleecefs --help");
+	parsed = parsed && take_raw(options, &raw, error);
+	if (parsed)
+		add_fuse_options(options, &raw);
+	raw_clear(&raw);
+	return parsed;
+}
+
+void options_clear(Options *options)
+{
+	g_free(options->source);
+	free(options->mountpoint);
+	g_free(options->name);
+	g_free(options->vms);
+	settings_free(options->settings);
+	fuse_opt_free_args(&options->fuse);
+}
