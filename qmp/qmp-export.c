@@ -38,54 +38,73 @@ bool qmp_block_export_add(QmpClient *client, const char *id, const char *node,
 	return qmp_execute_void(client, "block-export-add", arguments, error);
 }
 
-static bool is_listed(QmpClient *client, const char *id, bool *listed,
+enum presence { ABSENT, PRESENT, LEAVING };
+
+static bool look_up(QmpClient *client, const char *id, enum presence *found,
 	GError **error)
 {
 	g_autoptr(GPtrArray) exports = qmp_query_block_exports(client, error);
 
-	if (!exports)
-		return false;
-	*listed = false;
-	for (guint i = 0; i < exports->len; i++) {
+	*found = ABSENT;
+	for (guint i = 0; exports && i < exports->len; i++) {
 		const QmpBlockExport *entry = exports->pdata[i];
 
-		*listed |= g_str_equal(entry->id, id);
+		if (g_str_equal(entry->id, id))
+			*found = entry->leaving ? LEAVING : PRESENT;
 	}
+	return exports != NULL;
+}
+
+static bool is_listed(QmpClient *client, const char *id, bool *listed,
+	GError **error)
+{
+	enum presence found;
+
+	if (!look_up(client, id, &found, error))
+		return false;
+	*listed = found != ABSENT;
 	return true;
 }
 
-/*
- * QEMU refuses what is not there and what is on its way out in one error
- * class; *going tells which.
- */
-static bool start_removal(QmpClient *client, const char *id, bool *going,
-	GError **error)
+/* QEMU refuses what is not there, what is on its way out already and what it
+ * cannot remove in one error class: looking tells which. */
+static bool explain_refusal(QmpClient *client, const char *id,
+	GError *refusal_take, GError **error)
 {
-	g_autoptr(GError) local = NULL;
+	g_autoptr(GError) refusal = refusal_take;
+	enum presence found;
 
-	*going = qmp_execute_void(client, "block-export-del",
-		qmp_strings("id", id, "mode", "hard", NULL), &local);
-	if (*going)
-		return true;
-	if (g_error_matches(local, QMP_ERROR, QMP_ERROR_GENERIC)) {
-		if (is_listed(client, id, going, error))
-			return true;
+	if (!look_up(client, id, &found, error)) {
 		g_prefix_error(error, "block-export-del: ");
 		return false;
 	}
-	g_propagate_error(error, g_steal_pointer(&local));
+	if (found == LEAVING)
+		return true;
+	if (found == ABSENT)
+		fleece_set_error(error, ENOENT,
+			"block-export-del: no export %s", id);
+	else
+		g_propagate_error(error, g_steal_pointer(&refusal));
+	return false;
+}
+
+static bool start_removal(QmpClient *client, const char *id, GError **error)
+{
+	g_autoptr(GError) refusal = NULL;
+
+	if (qmp_execute_void(client, "block-export-del",
+		    qmp_strings("id", id, "mode", "hard", NULL), &refusal))
+		return true;
+	if (g_error_matches(refusal, QMP_ERROR, QMP_ERROR_GENERIC))
+		return explain_refusal(client, id, g_steal_pointer(&refusal),
+			error);
+	g_propagate_error(error, g_steal_pointer(&refusal));
 	return false;
 }
 
 bool qmp_block_export_del(QmpClient *client, const char *id, GError **error)
 {
-	bool going;
-
-	if (!start_removal(client, id, &going, error))
-		return false;
-	if (going)
-		return qmp_wait_gone(client, "block-export-del", id, is_listed,
+	return start_removal(client, id, error) &&
+		qmp_wait_gone(client, "block-export-del", id, is_listed,
 			error);
-	fleece_set_error(error, ENOENT, "block-export-del: no export %s", id);
-	return false;
 }

@@ -135,7 +135,9 @@ static gpointer parse_export(const char *command, json_object *element,
 		!qmp_reply_dup(command, element, "type", &parsed->type,
 			error) ||
 		!qmp_reply_dup(command, element, "node-name", &parsed->node,
-			error))
+			error) ||
+		!qmp_reply_bool(command, element, "shutting-down",
+			&parsed->leaving, error))
 		return NULL;
 	return g_steal_pointer(&parsed);
 }

@@ -45,6 +45,7 @@ typedef struct {
 	char *id;
 	char *type; /* "nbd", "fuse", "vhost-user-blk" */
 	char *node;
+	bool leaving; /* block-export-del has been accepted */
 } QmpBlockExport;
 
 GPtrArray *qmp_query_block_exports(QmpClient *client, GError **error);

@@ -426,6 +426,9 @@ static void test_job_stays(void)
 #define EXPORT                                                                 \
 	RETURN("[{\"id\": \"e0\", \"type\": \"nbd\", \"node-name\": \"a\", "   \
 	       "\"shutting-down\": true}]")
+#define EXPORT_IN_USE                                                          \
+	RETURN("[{\"id\": \"e0\", \"type\": \"nbd\", \"node-name\": \"a\", "   \
+	       "\"shutting-down\": false}]")
 
 static void test_export_del(void)
 {
@@ -444,6 +447,9 @@ static void test_export_del(void)
 		{ "block-export-del", NULL, REFUSE("CommandNotFound", "old") },
 		{ "block-export-del", NULL, REFUSE("GenericError", "no e0") },
 		{ "query-block-exports", NULL, RETURN("7") },
+		/* Not to be removed, and not on its way: nothing to wait for. */
+		{ "block-export-del", NULL, REFUSE("GenericError", "never") },
+		{ "query-block-exports", NULL, EXPORT_IN_USE },
 	};
 	g_auto(Session) session = session_start(steps, G_N_ELEMENTS(steps));
 	QmpClient *client = session.client;
@@ -460,6 +466,9 @@ static void test_export_del(void)
 	g_assert_false(qmp_block_export_del(client, "e0", &session.error));
 	assert_failed(&session, FLEECE_ERROR, EPROTO,
 		"block-export-del: query-block-exports: ");
+	g_assert_false(qmp_block_export_del(client, "e0", &session.error));
+	assert_failed(&session, QMP_ERROR, QMP_ERROR_GENERIC,
+		"block-export-del: never");
 }
 
 static void test_fds_noted(void)
