@@ -111,11 +111,15 @@ static bool add_disk(QmpClient *client, const QmpBlock *block,
 
 	if (!block->inserted || !block->qdev)
 		return true;
-	type = qmp_qom_type(client, block->qdev, error);
-	if (!type)
-		return false;
 	id = disk_id(block);
-	if (classify(type) == DEVICE_OTHER || !globs_match(globs, id))
+	if (!globs_match(globs, id))
+		return true;
+	type = qmp_qom_type(client, block->qdev, error);
+	if (!type) {
+		g_prefix_error(error, "disk %s: ", id);
+		return false;
+	}
+	if (classify(type) == DEVICE_OTHER)
 		return true;
 	if (block->size > DISK_SIZE_MAX) {
 		fleece_set_error(error, EFBIG, "disk %s: query-block: a size "

@@ -164,7 +164,9 @@ static GPtrArray *standing(VmSet *set)
 static void release_all(VmSet *set)
 {
 	g_autoptr(GPtrArray) vms = standing(set);
-	g_autoptr(GError) error = submit_all(set, vms, VM_RELEASE, true);
+	GError *logged = submit_all(set, vms, VM_RELEASE, true);
+
+	g_clear_error(&logged);
 }
 
 void vm_set_free(VmSet *set)
