@@ -35,10 +35,24 @@ static const char *field_message(const GLogField *fields, gsize n_fields)
 	return "";
 }
 
+/* QEMU's words may hold anything. */
+char *log_line(const char *text)
+{
+	g_autofree char *valid = g_utf8_make_valid(text, -1);
+	GString *line = g_string_new(NULL);
+
+	for (const char *p = valid; *p; p = g_utf8_next_char(p)) {
+		gunichar c = g_utf8_get_char(p);
+
+		g_string_append_unichar(line, g_unichar_iscntrl(c) ? '?' : c);
+	}
+	return g_string_free(line, FALSE);
+}
+
 static GLogWriterOutput write_log(GLogLevelFlags level, const GLogField *fields,
 	gsize n_fields, gpointer unused)
 {
-	const char *message = field_message(fields, n_fields);
+	g_autofree char *message = log_line(field_message(fields, n_fields));
 
 	if ((level & G_LOG_LEVEL_DEBUG) && !log_debug)
 		return G_LOG_WRITER_HANDLED;

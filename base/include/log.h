@@ -20,3 +20,10 @@ enum log_target {
  * lines through as well.  Call it where no other thread is logging.
  */
 void log_init(enum log_target target, bool debug);
+
+/*
+ * A copy of text that is one line and moves no cursor: what is a control
+ * character in it, or no UTF-8, is replaced.  Lines that are logged have been
+ * through it.  Owned by the caller.
+ */
+char *log_line(const char *text);
