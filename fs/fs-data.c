@@ -33,7 +33,7 @@ void fs_data_read(fuse_req_t req, const FsFile *file, size_t size,
 	uint64_t offset)
 {
 	g_autoptr(Snapshot) keep = snapshot_ref(file->node.snapshot);
-	DiskView *disk = disk_of(&file->node);
+	DiskView *disk = snapshot_disk(keep, file->node.disk);
 	uint64_t end = disk_view_size(disk);
 	DataRead *read;
 
@@ -63,7 +63,8 @@ static void punch(fuse_req_t req, const FsNode *node, uint64_t offset,
 {
 	g_autoptr(Snapshot) keep = snapshot_ref(node->snapshot);
 
-	disk_view_punch(disk_of(node), offset, length, punch_done, req);
+	disk_view_punch(snapshot_disk(keep, node->disk), offset, length,
+		punch_done, req);
 }
 
 void fs_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset,

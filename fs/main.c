@@ -17,6 +17,7 @@
 #include "fs-ops.h"
 #include "log.h"
 #include "options.h"
+#include "utab.h"
 
 /* What mount(8) expects of its helpers. */
 #define EXIT_USAGE 1
@@ -27,7 +28,9 @@
 
 static int complain(const GError *error, int status)
 {
-	fprintf(stderr, "fleecefs: %s\n", error->message);
+	g_autofree char *line = log_line(error->message);
+
+	fprintf(stderr, "fleecefs: %s\n", line);
 	return status;
 }
 
@@ -70,6 +73,7 @@ static void serve(Filesystem *fs, struct fuse_session *session, int background)
 	fuse_set_signal_handlers(session);
 	guardian_set_mountpoint(vm_set_guardian(fs->set),
 		fs->options->mountpoint);
+	utab_add(fs->options->fsname, fs->options->mountpoint);
 	if (background >= 0) {
 		log_init(LOG_TARGET_SYSTEM, fs->options->debug);
 		background_ready(background);
@@ -81,12 +85,13 @@ static void serve(Filesystem *fs, struct fuse_session *session, int background)
 
 /* The loop has ended: nobody begins anything new.  Requests that are still
  * under way are answered before the mount goes, for that closes the FUSE
- * device, whose number would be that of the next socket then. */
+ * device. */
 static void end(Filesystem *fs, struct fuse_session *session)
 {
 	fuse_remove_signal_handlers(session);
 	vm_set_free(fs->set);
 	fuse_session_unmount(session);
+	utab_remove(fs->options->mountpoint);
 	fuse_session_destroy(session);
 	open_files_free(fs->files);
 }

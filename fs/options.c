@@ -15,8 +15,8 @@
 typedef struct {
 	char *name, *vm, *disk, *snapshot, *scratch, *method;
 	char *cbw_timeout, *timeout, *read_timeout, *connections;
-	char *uid, *gid, *umask;
-	int discard, strict, unsafe_qemu, allow_other, ro, has_fsname;
+	char *uid, *gid, *umask, *fsname;
+	int discard, strict, unsafe_qemu, allow_other, ro;
 	int foreground, debug, help, version, fake;
 	bool helper; /* called by mount(8) */
 	GPtrArray *words; /* SOURCE and MOUNTPOINT */
@@ -131,7 +131,8 @@ static int take_option(void *data, const char *arg, int key,
 		return 0;
 	}
 	if (key == KEY_FSNAME) {
-		raw->has_fsname = 1;
+		g_free(raw->fsname);
+		raw->fsname = g_strdup(arg + strlen("fsname="));
 		return 1;
 	}
 	if (take_flag(raw, arg) || g_str_has_prefix(arg, "x-") ||
@@ -285,6 +286,7 @@ static bool take_raw(Options *options, Raw *raw, GError **error)
 		return false;
 	}
 	options->source = g_strdup(raw->words->pdata[0]);
+	options->fsname = g_strdup(raw->fsname ? raw->fsname : options->source);
 	options->name = g_strdup(raw->name);
 	options->vms = g_strdup(raw->vm);
 	options->strict = raw->strict;
@@ -306,7 +308,7 @@ static void add_fuse_options(Options *options, const Raw *raw)
 		NULL);
 
 	fuse_opt_add_opt(&list, "subtype=fleecefs");
-	if (!raw->has_fsname)
+	if (!raw->fsname)
 		fuse_opt_add_opt_escaped(&list, fsname);
 	/* let the kernel keep everybody to the modes that we show */
 	if (raw->allow_other)
@@ -327,6 +329,7 @@ static void raw_clear(Raw *raw)
 
 	for (unsigned i = 0; i < G_N_ELEMENTS(texts); i++)
 		free(texts[i]);
+	g_free(raw->fsname);
 	g_free(raw->unknown);
 	g_ptr_array_unref(raw->words);
 }
@@ -365,6 +368,7 @@ bool options_parse(Options *options, int argc, char **argv, GError **error)
 void options_clear(Options *options)
 {
 	g_free(options->source);
+	g_free(options->fsname);
 	free(options->mountpoint);
 	g_free(options->name);
 	g_free(options->vms);

@@ -16,6 +16,7 @@
 
 typedef struct {
 	char *source;      /* as given */
+	char *fsname;      /* fsname=, else source */
 	char *mountpoint;  /* an existing directory, without links */
 	char *name;        /* name=, or NULL */
 	char *vms;         /* vm=, or NULL */

@@ -18,6 +18,7 @@
 #include "log.h"
 #include "mounted-device.h"
 #include "undo.h"
+#include "utab.h"
 
 /* How long a VM that cannot be cleaned up at once is tried again. */
 #define PATIENCE_US (10 * 60 * G_TIME_SPAN_SECOND)
@@ -233,9 +234,12 @@ static void detach_mount(const Watch *watch)
 		watch->mountpoint, NULL };
 
 	if (watch->device == 0 ||
-	    mounted_device(watch->mountpoint) != watch->device ||
-	    umount2(watch->mountpoint, MNT_DETACH) == 0)
+	    mounted_device(watch->mountpoint) != watch->device)
 		return;
+	if (umount2(watch->mountpoint, MNT_DETACH) == 0) {
+		utab_remove(watch->mountpoint);
+		return;
+	}
 	g_spawn_sync(NULL, (char **)argv, NULL,
 		G_SPAWN_SEARCH_PATH | G_SPAWN_STDERR_TO_DEV_NULL, NULL, NULL,
 		NULL, NULL, NULL, NULL);
