@@ -34,10 +34,10 @@ GVariant *message_receive(int fd, Message *m)
 	g_autoptr(GBytes) bytes = NULL;
 	ssize_t size;
 
-	do { /* MSG_TRUNC: size is that of the packet, cut off or not */
-		size = recv(fd, buffer, PACKET_MAX, MSG_TRUNC);
+	do {
+		size = recv(fd, buffer, PACKET_MAX, 0);
 	} while (size < 0 && errno == EINTR);
-	if (size <= 0 || size > PACKET_MAX)
+	if (size <= 0)
 		return NULL;
 	bytes = g_bytes_new_take(g_steal_pointer(&buffer), size);
 	packet = g_variant_ref_sink(g_variant_new_from_bytes(

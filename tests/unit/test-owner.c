@@ -159,6 +159,9 @@ static void test_child(void)
 	g_assert_false(owner_is_alive(owner));
 	g_assert_cmpint(waitpid(child, NULL, 0), ==, child);
 	g_assert_false(owner_is_alive(owner));
+	/* the start of nobody is no start */
+	owner->start = 0;
+	g_assert_false(owner_is_alive(owner));
 }
 
 /* --- in QEMU --- */

@@ -447,7 +447,7 @@ static void test_export_del(void)
 		{ "block-export-del", NULL, REFUSE("CommandNotFound", "old") },
 		{ "block-export-del", NULL, REFUSE("GenericError", "no e0") },
 		{ "query-block-exports", NULL, RETURN("7") },
-		/* Not to be removed, and not on its way: nothing to wait for. */
+		/* Not on its way: nothing to wait for. */
 		{ "block-export-del", NULL, REFUSE("GenericError", "never") },
 		{ "query-block-exports", NULL, EXPORT_IN_USE },
 	};

@@ -1,0 +1,351 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The guardian: a real process behind a daemon that is one, too. */
+#include "guardian.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "fleece-error.h"
+#include "scripted-qmp.h"
+
+#define PATIENT_MS 20000
+/* A test that takes longer is dead. */
+#define PATIENCE_S 60
+#define NOBODY "/nonexistent/qmp"
+
+#define CONT { "cont", NULL, RETURN("{}") }
+#define DEL(node)                                                              \
+	{ "blockdev-del", "{\"node-name\": \"" node "\"}", RETURN("{}") }
+
+/* What the daemon does before it waits for its end. */
+typedef void Life(Guardian *guardian, const char *qmp);
+
+typedef struct {
+	ScriptedQmp *peer;
+	pid_t daemon;
+	gint64 began; /* monotonic time, just before Life */
+} Scene;
+
+static UndoList *new_list(Guardian *guardian, const char *qmp)
+{
+	g_autoptr(GError) error = NULL;
+	UndoList *list = guardian_undo_list(guardian, "web01", qmp, PATIENT_MS,
+		&error);
+
+	g_assert_no_error(error);
+	return list;
+}
+
+static unsigned add(UndoList *list, enum undo_kind kind, const char *a)
+{
+	g_autoptr(GError) error = NULL;
+	unsigned id;
+
+	undo_list_add(list, kind, a, NULL, NULL, &id, &error);
+	g_assert_no_error(error);
+	return id;
+}
+
+static void open_window(Guardian *guardian, UndoList *list, unsigned limit_ms)
+{
+	g_autoptr(GError) error = NULL;
+
+	guardian_window_open(guardian, list, limit_ms, &error);
+	g_assert_no_error(error);
+}
+
+/* --- the scene --- */
+
+/* Is told the monitor's path; says, when it has lived, when it began. */
+static _Noreturn void be_daemon(Life *life, int parent)
+{
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	char qmp[256] = "";
+	Guardian *guardian;
+	gint64 began;
+
+	/* what it logs is no failure of the test */
+	g_log_set_always_fatal(G_LOG_FATAL_MASK);
+	dup2(null, STDERR_FILENO);
+	guardian = guardian_start(true, NULL);
+	g_assert_nonnull(guardian);
+	g_assert_cmpint(recv(parent, qmp, sizeof(qmp), 0), >, 0);
+	began = g_get_monotonic_time();
+	life(guardian, qmp);
+	g_assert_cmpint(send(parent, &began, sizeof(began), 0), ==,
+		sizeof(began));
+	for (;;)
+		pause();
+}
+
+/* The monitor has a thread, and so comes after the fork. */
+static void start_monitor(Scene *s, const ScriptedStep *steps, size_t n,
+	int daemon)
+{
+	const char *path = NOBODY;
+
+	if (n) {
+		s->peer = scripted_qmp_new(NULL, steps, n);
+		path = scripted_qmp_path(s->peer);
+	}
+	g_assert_cmpint(send(daemon, path, strlen(path) + 1, 0), >, 0);
+	g_assert_cmpint(recv(daemon, &s->began, sizeof(s->began), 0), ==,
+		sizeof(s->began));
+}
+
+static Scene scene(Life *life, const ScriptedStep *steps, size_t n)
+{
+	Scene s = { 0 };
+	int pair[2];
+
+	alarm(PATIENCE_S);
+	g_assert_cmpint(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0,
+		pair), ==, 0);
+	s.daemon = fork();
+	g_assert_cmpint(s.daemon, >=, 0);
+	if (s.daemon == 0)
+		be_daemon(life, pair[1]);
+	close(pair[1]);
+	start_monitor(&s, steps, n, pair[0]);
+	close(pair[0]);
+	return s;
+}
+
+/* The daemon is killed by whoever does it, the script played to its end, and
+ * the guardian, which is ours to wait for then, ends well. */
+static void finish(Scene *s)
+{
+	int status;
+
+	g_assert_cmpint(waitpid(s->daemon, &status, 0), ==, s->daemon);
+	g_assert_true(WIFSIGNALED(status));
+	g_assert_cmpint(WTERMSIG(status), ==, SIGKILL);
+	g_clear_pointer(&s->peer, scripted_qmp_free);
+	g_assert_cmpint(wait(&status), >, 0);
+	g_assert_true(WIFEXITED(status));
+	g_assert_cmpint(WEXITSTATUS(status), ==, 0);
+	g_assert_cmpint(wait(NULL), ==, -1);
+	g_assert_cmpint(errno, ==, ECHILD);
+}
+
+static void kill_daemon(const Scene *s)
+{
+	g_assert_cmpint(kill(s->daemon, SIGKILL), ==, 0);
+}
+
+/* --- the daemon dies --- */
+
+static void leave_two_nodes(Guardian *guardian, const char *qmp)
+{
+	UndoList *list = new_list(guardian, qmp);
+	unsigned gone;
+
+	add(list, UNDO_NODE, "a");
+	gone = add(list, UNDO_NODE, "gone");
+	add(list, UNDO_NODE, "b");
+	undo_list_drop(list, gone);
+}
+
+static void test_killed(void)
+{
+	static const ScriptedStep steps[] = { DEL("b"), DEL("a") };
+	Scene s = scene(leave_two_nodes, steps, G_N_ELEMENTS(steps));
+
+	kill_daemon(&s);
+	finish(&s);
+}
+
+static void leave_nothing(Guardian *guardian, const char *qmp)
+{
+	UndoList *list = new_list(guardian, qmp);
+
+	undo_list_drop(list, add(list, UNDO_NODE, "a"));
+}
+
+/* The monitor is left alone: that it is not there does not show. */
+static void test_killed_with_nothing_left(void)
+{
+	Scene s = scene(leave_nothing, NULL, 0);
+
+	kill_daemon(&s);
+	finish(&s);
+}
+
+static void leave_a_qemu_that_is_gone(Guardian *guardian, const char *qmp)
+{
+	add(new_list(guardian, NOBODY), UNDO_NODE, "a");
+	add(new_list(guardian, qmp), UNDO_NODE, "b");
+}
+
+/* One VM keeps no other waiting. */
+static void test_two_vms(void)
+{
+	static const ScriptedStep steps[] = { DEL("b") };
+	Scene s = scene(leave_a_qemu_that_is_gone, steps,
+		G_N_ELEMENTS(steps));
+
+	kill_daemon(&s);
+	finish(&s);
+}
+
+static void say_goodbye(Guardian *guardian, const char *qmp)
+{
+	UndoList *list = new_list(guardian, qmp);
+
+	add(list, UNDO_NODE, "a");
+	undo_list_free(list);
+	guardian_free(guardian);
+}
+
+/* What could not be undone is tried again; the daemon lives on here. */
+static void test_goodbye(void)
+{
+	static const ScriptedStep steps[] = { DEL("a") };
+	Scene s = scene(say_goodbye, steps, G_N_ELEMENTS(steps));
+
+	scripted_qmp_wait(s.peer);
+	kill_daemon(&s);
+	finish(&s);
+}
+
+/* --- windows --- */
+
+static void stand_still(Guardian *guardian, const char *qmp)
+{
+	UndoList *list = new_list(guardian, qmp);
+
+	add(list, UNDO_NODE, "a");
+	add(list, UNDO_STOP, NULL);
+	open_window(guardian, list, 100);
+}
+
+static void test_window_passes(void)
+{
+	static const ScriptedStep steps[] = { CONT, DEL("a") };
+	Scene s = scene(stand_still, steps, G_N_ELEMENTS(steps));
+
+	finish(&s);
+	g_assert_cmpint(g_get_monotonic_time() - s.began, >=,
+		100 * G_TIME_SPAN_MILLISECOND);
+}
+
+/* The first window is closed by the drop; had it stayed open, it would end
+ * the daemon long before the second one does. */
+static void stop_twice(Guardian *guardian, const char *qmp)
+{
+	UndoList *first = new_list(guardian, NOBODY);
+	UndoList *second = new_list(guardian, qmp);
+	unsigned stop = add(first, UNDO_STOP, NULL);
+
+	open_window(guardian, first, 100);
+	undo_list_drop(first, stop);
+	add(second, UNDO_STOP, NULL);
+	open_window(guardian, second, 1500);
+}
+
+static void test_window_is_closed(void)
+{
+	static const ScriptedStep steps[] = { CONT };
+	Scene s = scene(stop_twice, steps, G_N_ELEMENTS(steps));
+
+	finish(&s);
+	g_assert_cmpint(g_get_monotonic_time() - s.began, >=,
+		1500 * G_TIME_SPAN_MILLISECOND);
+}
+
+/* The undo of something else closes nothing. */
+static void drop_another(Guardian *guardian, const char *qmp)
+{
+	UndoList *list = new_list(guardian, qmp);
+	unsigned before = add(list, UNDO_NODE, "a"), behind;
+
+	add(list, UNDO_STOP, NULL);
+	open_window(guardian, list, 100);
+	behind = add(list, UNDO_NODE, "b");
+	undo_list_drop(list, behind);
+	undo_list_drop(list, before);
+}
+
+static void test_window_stays_open(void)
+{
+	static const ScriptedStep steps[] = { CONT };
+	Scene s = scene(drop_another, steps, G_N_ELEMENTS(steps));
+
+	finish(&s);
+}
+
+/* --- the guardian dies --- */
+
+static pid_t only_child(void)
+{
+	g_autofree char *path = g_strdup_printf("/proc/self/task/%d/children",
+		getpid());
+	g_autofree char *text = NULL;
+
+	g_assert_true(g_file_get_contents(path, &text, NULL, NULL));
+	return g_ascii_strtoull(text, NULL, 10);
+}
+
+/* The code is EPIPE, and ECONNRESET where a message was not read. */
+static void assert_no_guardian(const GError *error)
+{
+	g_assert_nonnull(error);
+	g_assert_cmpuint(error->domain, ==, FLEECE_ERROR);
+	g_assert_nonnull(strstr(error->message, "guardian"));
+}
+
+/* Nothing is begun without it. */
+static void outlive_the_guardian(Guardian *guardian, const char *qmp)
+{
+	UndoList *list = new_list(guardian, qmp);
+	g_autoptr(GError) no_undo = NULL;
+	g_autoptr(GError) no_window = NULL;
+	g_autoptr(GError) no_list = NULL;
+	pid_t pid = only_child();
+
+	add(list, UNDO_STOP, NULL);
+	g_assert_cmpint(kill(pid, SIGKILL), ==, 0);
+	g_assert_cmpint(waitpid(pid, NULL, 0), ==, pid);
+	g_assert_false(undo_list_add(list, UNDO_NODE, "a", NULL, NULL, NULL,
+		&no_undo));
+	assert_no_guardian(no_undo);
+	g_assert_cmpuint(undo_list_length(list), ==, 1);
+	g_assert_false(guardian_window_open(guardian, list, 1, &no_window));
+	assert_no_guardian(no_window);
+	g_assert_null(guardian_undo_list(guardian, "x", qmp, 1, &no_list));
+	assert_no_guardian(no_list);
+	/* what is there can still be undone */
+	g_assert_true(undo_list_run_at(list, NOBODY, 1, NULL));
+}
+
+static void test_guardian_dies(void)
+{
+	Scene s = scene(outlive_the_guardian, NULL, 0);
+
+	kill_daemon(&s);
+	g_assert_cmpint(waitpid(s.daemon, NULL, 0), ==, s.daemon);
+	g_assert_cmpint(wait(NULL), ==, -1);
+}
+
+int main(int argc, char **argv)
+{
+	g_test_init(&argc, &argv, NULL);
+	/* the guardian becomes our child when the daemon is gone */
+	g_assert_cmpint(prctl(PR_SET_CHILD_SUBREAPER, 1), ==, 0);
+	g_test_add_func("/guardian/killed", test_killed);
+	g_test_add_func("/guardian/nothing-left",
+		test_killed_with_nothing_left);
+	g_test_add_func("/guardian/two-vms", test_two_vms);
+	g_test_add_func("/guardian/goodbye", test_goodbye);
+	g_test_add_func("/guardian/window/passes", test_window_passes);
+	g_test_add_func("/guardian/window/closed", test_window_is_closed);
+	g_test_add_func("/guardian/window/open", test_window_stays_open);
+	g_test_add_func("/guardian/dies", test_guardian_dies);
+	return g_test_run();
+}
