@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Sanitizer reports of the programs under test are failures.
+
+A daemon's stderr may be gone when it finds something, so reports go to files
+san.* of the test's directory as well as being looked for in what it said.
+"""
+
+import glob
+import os
+
+_MARKS = ("ERROR: AddressSanitizer", "runtime error:", "LeakSanitizer",
+          "ThreadSanitizer", "AddressSanitizer:DEADLYSIGNAL")
+
+
+def sanitizer_environment(directory):
+    """What a program under test gets in its environment."""
+    log = f"log_path={directory}/san"
+    common = f"{log}:halt_on_error=1:abort_on_error=0:exitcode=99"
+    return {"ASAN_OPTIONS": f"{common}:detect_leaks=1",
+            "UBSAN_OPTIONS": f"{common}:print_stacktrace=1",
+            "TSAN_OPTIONS": common,
+            "G_DEBUG": "fatal-criticals"}
+
+
+def sanitizer_reports(directory, stderr=""):
+    """All reports found, as one text; empty is good."""
+    found = [_from_first_mark(stderr)]
+    for path in sorted(glob.glob(os.path.join(directory, "san.*"))):
+        with open(path, errors="replace", encoding="utf-8") as file:
+            found.append(f"{path}:\n{file.read()}")
+    return "\n".join(text for text in found if text)
+
+
+def _from_first_mark(text):
+    lines = text.splitlines()
+    for number, line in enumerate(lines):
+        if any(mark in line for mark in _MARKS):
+            return "\n".join(lines[number:])
+    return ""

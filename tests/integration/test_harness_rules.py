@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What every test is held to (conftest.py): each rule can fail a test."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+BODIES = {
+    "process left": "import subprocess\n"
+                    "    subprocess.Popen(['tail', '-f', tmp + '/x', "
+                    "'/dev/null'], stderr=subprocess.DEVNULL)",
+    "mount left": "import subprocess\n"
+                  "    subprocess.run(['mount', '-t', 'tmpfs', 'none', tmp],"
+                  " check=True)",
+    "AddressSanitizer": "open(tmp + '/mnt.log', 'w').write("
+                        "'==1==ERROR: AddressSanitizer: x')",
+    "runtime error": "open(tmp + '/mnt.log', 'w').write("
+                     "'a.c:1: runtime error: x')",
+    "ThreadSanitizer": "open(tmp + '/san.17', 'w').write("
+                       "'WARNING: ThreadSanitizer: x')",
+    "was skipped": "import pytest\n    pytest.skip('no reason')",
+}
+
+
+def run_inner(tmp, body):
+    """Run a test of that body under the real conftest.py."""
+    os.symlink(f"{HERE}/conftest.py", f"{tmp}/conftest.py")
+    with open(f"{tmp}/test_inner.py", "w", encoding="utf-8") as file:
+        file.write(f"def test_inner(tmp):\n    {body}\n")
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider",
+         "test_inner.py"], cwd=tmp, check=False, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, text=True,
+        env={**os.environ, "PYTHONPATH": HERE, "FLEECEFS_TESTS_MUST_RUN": "1",
+             "PYTHONDONTWRITEBYTECODE": "1"})
+
+
+def test_a_good_test_passes(tmp):
+    done = run_inner(tmp, "assert True")
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("said", BODIES)
+def test_rule(tmp, said):
+    """The inner test fails and says why; what it left is removed."""
+    if said == "mount left" and os.geteuid() != 0:
+        pytest.skip("mounting a tmpfs needs root")
+    done = run_inner(tmp, BODIES[said])
+    assert done.returncode == 1, done.stdout
+    assert said in done.stdout

@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A guest that writes all the time: all disks of a VM are at one instant."""
+
+import pytest
+
+import guest
+import images
+import scene
+
+RING = guest.Ring(slots=512, drives=2)
+THREADED = [("virtio-blk", False), ("virtio-blk", True),
+            ("virtio-scsi", False), ("virtio-scsi", True),
+            ("ide", False), ("nvme", False)]
+
+
+def newest_shown(living, mnt):
+    """The newest count on each disk of the mount; each ring is checked."""
+    return [RING.newest(RING.read(living.file(mnt, disk_id)))
+            for disk_id in living.vm.disks]
+
+
+@pytest.mark.parametrize("attachment, iothread", THREADED)
+def test_one_instant(tmp, vm_factory, mount_factory, attachment, iothread):
+    """Rings without a gap, at most one write apart, and they stay so."""
+    living = scene.build_living(tmp, vm_factory, RING, disk_options={
+        "attachment": attachment, "iothread": iothread})
+    vm = living.vm
+    mnt = mount_factory(vm.qmp_path)
+    shas = [images.sha256(living.file(mnt, disk)) for disk in vm.disks]
+    newest = newest_shown(living, mnt)
+    guest.same_instant(newest)
+    for disk_id in vm.disks:
+        guest.wait_progress(vm, disk_id, 600)
+    mnt.umount()
+    living.assert_as_before()
+    for disk_id in vm.disks:
+        guest.wait_progress(vm, disk_id)
+    again = mount_factory(vm.qmp_path, name="again")
+    later = newest_shown(living, again)
+    guest.same_instant(later)
+    assert min(later) >= max(newest) + 600
+    assert shas != [images.sha256(living.file(again, disk))
+                    for disk in vm.disks]
+
+
+@pytest.mark.parametrize("method", ("filter", "job"))
+def test_reads_while_the_guest_writes(tmp, vm_factory, mount_factory, method):
+    """Without the page cache, whole reads agree while the guest goes on."""
+    living = scene.build_living(tmp, vm_factory, RING)
+    vm = living.vm
+    mnt = mount_factory(vm.qmp_path, f"method={method}", "discard")
+    first = [images.sha256(living.file(mnt, disk)) for disk in vm.disks]
+    for _ in range(3):
+        for disk_id in vm.disks:
+            guest.wait_progress(vm, disk_id, 200)
+        assert first == [images.sha256(living.file(mnt, disk))
+                         for disk in vm.disks]
+    guest.same_instant(newest_shown(living, mnt))
+    mnt.umount()
+    living.assert_as_before()
+
+
+@pytest.mark.parametrize("iothread", (False, True))
+def test_killed_daemon(tmp, vm_factory, mount_factory, iothread):
+    """kill -9: the guest lives on, and QEMU is left as it was."""
+    from deadline import wait_for
+    living = scene.build_living(tmp, vm_factory, RING, disk_options={
+        "iothread": iothread})
+    vm = living.vm
+    mnt = mount_factory(vm.qmp_path)
+    newest_shown(living, mnt)
+    mnt.process.kill()
+    wait_for(lambda: not mnt.processes(), what="the guardian's end")
+    vm.check_alive()
+    living.assert_as_before()
+    for disk_id in vm.disks:
+        guest.wait_progress(vm, disk_id)
+    assert not mnt.mounted()
