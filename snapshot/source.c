@@ -9,6 +9,8 @@
 #include "safe-name.h"
 
 #define SOCKET_SUFFIX ".qmp"
+/* Thousands of VMs fit. */
+#define CONF_MAX (1 << 20)
 
 enum source_kind { SOURCE_SOCKET, SOURCE_DIRECTORY, SOURCE_CONF };
 
@@ -189,18 +191,34 @@ static bool conf_group(Source *source, GKeyFile *file, const char *group,
 	return true;
 }
 
-static bool list_conf(Source *source, GError **error)
+/* A disk image given by mistake is neither read nor shown in the message. */
+static bool load_conf(GKeyFile *file, const char *path, off_t size,
+	GError **error)
+{
+	g_autoptr(GError) failure = NULL;
+
+	if (size > CONF_MAX) {
+		fleece_set_error(error, EINVAL,
+			"%s: too large for a .conf file; is it a disk image?",
+			path);
+		return false;
+	}
+	if (g_key_file_load_from_file(file, path, G_KEY_FILE_NONE, &failure))
+		return true;
+	fleece_set_error(error, EINVAL, "%s: no .conf file: %.120s", path,
+		failure->message);
+	return false;
+}
+
+static bool list_conf(Source *source, off_t size, GError **error)
 {
 	g_autoptr(GKeyFile) file = g_key_file_new();
 	g_autoptr(GHashTable) taken = g_hash_table_new_full(g_str_hash,
 		g_str_equal, g_free, NULL);
 	g_auto(GStrv) groups = NULL;
 
-	if (!g_key_file_load_from_file(file, source->spec, G_KEY_FILE_NONE,
-		    error)) {
-		g_prefix_error(error, "%s: ", source->spec);
+	if (!load_conf(file, source->spec, size, error))
 		return false;
-	}
 	source->fixed = config_array();
 	groups = g_key_file_get_groups(file, NULL);
 	for (char **group = groups; *group; group++) {
@@ -235,7 +253,7 @@ static bool source_open(Source *source, const char *name, GError **error)
 	}
 	if (S_ISREG(st.st_mode)) {
 		source->kind = SOURCE_CONF;
-		return list_conf(source, error);
+		return list_conf(source, st.st_size, error);
 	}
 	fleece_set_error(error, EINVAL,
 		"%s: neither a QMP socket nor a directory nor a .conf file",

@@ -40,7 +40,7 @@ const char *snapshot_vm(const Snapshot *snapshot);
 /* UTC milliseconds since 1970. */
 gint64 snapshot_instant(const Snapshot *snapshot);
 
-/* "20261120T234501.123Z" in the form of interface and xattrs. */
+/* "20261120T234501123Z": the last three digits are milliseconds. */
 const char *snapshot_instant_text(const Snapshot *snapshot);
 
 unsigned snapshot_n_disks(const Snapshot *snapshot);

@@ -3,7 +3,7 @@
 
     demo_vm.py place                  a directory that can hold scratch files
     demo_vm.py install IMAGE          put the writing guest on a raw image
-    demo_vm.py qmp SOCKET COMMAND     run one QMP command, wait for QEMU first
+    demo_vm.py qmp SOCKET COMMAND     run one QMP command
     demo_vm.py writes SOCKET N        wait until each disk had N more writes
     demo_vm.py state SOCKET PID DIR   all that a mount must put back, as JSON
     demo_vm.py newest FILE...         the guest's newest count on each disk,
@@ -44,7 +44,6 @@ def install(image):
 
 
 def qmp(socket, command):
-    wait_for(lambda: os.path.exists(socket), DEADLINE, f"{socket}")
     with Qmp(socket) as session:
         session.execute(command)
 

@@ -368,11 +368,15 @@ static void test_bad_conf(Folder *f, gconstpointer unused)
 		{ "[web]\nqmp=\n", EINVAL, "'qmp='" },
 		{ "[web]\nqmp=/a\nscratch=\n", EINVAL, "'scratch='" },
 		{ "[web]\nqmp=/a\\q\n", 0, "qmp" },
-		{ "qmp=/a\n", 0, "group" },
-		{ "no key file\n", 0, "" },
+		{ "qmp=/a\n", EINVAL, "group" },
+		{ "no key file\n", EINVAL, "no .conf file" },
 		{ "[web]\nqmp=/\xff\n", 0, "" },
 	};
 
+	g_autofree char *image = g_strnfill(2 << 20, 'x');
+
+	add_file(f, "site.conf", image);
+	must_fail(f, "site.conf", NULL, EINVAL, "too large");
 	for (unsigned i = 0; i < G_N_ELEMENTS(cases); i++) {
 		add_file(f, "site.conf", cases[i].text);
 		must_fail(f, "site.conf", NULL, cases[i].code,
