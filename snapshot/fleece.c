@@ -476,19 +476,29 @@ static void announce_teardown(QmpClient *client)
 	owner_renew(client, owner, NULL);
 }
 
+/* One connection does for both: QEMU's monitor needs a moment from one client
+ * to the next. */
+static bool undo_once(UndoList *list, const char *qmp, unsigned timeout_ms,
+	GError **error)
+{
+	g_autoptr(QmpClient) client = qmp_client_connect(qmp, timeout_ms,
+		error);
+
+	if (!client)
+		return false;
+	announce_teardown(client);
+	return undo_list_run(list, client, error);
+}
+
 bool fleece_undo(UndoList *list, const char *qmp, unsigned timeout_ms,
 	GError **error)
 {
 	g_autoptr(GError) failure = NULL;
-	g_autoptr(QmpClient) client = qmp_client_connect(qmp, timeout_ms,
-		&failure);
 
-	if (client)
-		announce_teardown(client);
-	if (g_error_matches(failure, FLEECE_ERROR, ETIMEDOUT)) {
-		g_propagate_error(error, g_steal_pointer(&failure));
-		return false;
-	}
-	g_clear_pointer(&client, qmp_client_free);
-	return undo_list_run_at(list, qmp, timeout_ms, error);
+	if (undo_once(list, qmp, timeout_ms, &failure))
+		return true;
+	if (!g_error_matches(failure, FLEECE_ERROR, ETIMEDOUT))
+		return undo_list_run_at(list, qmp, timeout_ms, error);
+	g_propagate_error(error, g_steal_pointer(&failure));
+	return false;
 }

@@ -14,8 +14,8 @@ import os
 import signal
 import subprocess
 
-from deadline import DEADLINE, wait_for
-from ours import dies_with_us, processes_of
+from deadline import DEADLINE, DeadlinePassed, wait_for
+from ours import describe, dies_with_us, processes_of
 from sanitizers import sanitizer_environment, sanitizer_reports
 
 MOUNT_FAILED = 32
@@ -124,14 +124,18 @@ class Mount:
     def umount(self):
         """umount(8), and assert that all went well and is gone."""
         done = subprocess.run(["umount", self.path], capture_output=True,
-                              text=True, check=False)
+                              text=True, check=False, timeout=120)
         assert done.returncode == 0, done.stderr + self.report()
         self.wait_gone()
 
     def wait_gone(self):
         """Wait for the daemon's good end after something unmounted it."""
-        wait_for(lambda: not self.processes(), self.deadline,
-                 f"the end of {self.command}")
+        try:
+            wait_for(lambda: not self.processes(), self.deadline,
+                     f"the end of {self.command}")
+        except DeadlinePassed as late:
+            stacks = "".join(map(describe, self.processes()))
+            raise DeadlinePassed(f"{late}\n{self.report()}{stacks}") from None
         assert not self.mounted(), self.report()
         if self.foreground:
             status = self.process.wait(self.deadline)

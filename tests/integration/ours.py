@@ -8,7 +8,9 @@ has such a path on its command line, so that path tells ours from others'.
 import ctypes
 import os
 import re
+import shutil
 import signal
+import subprocess
 
 _PR_SET_PDEATHSIG = 1
 _prctl = ctypes.CDLL(None, use_errno=True).prctl
@@ -45,6 +47,21 @@ def command_line(pid):
             return file.read().replace(b"\0", b" ").decode(errors="replace")
     except OSError:
         return "(gone)"
+
+
+def describe(pid):
+    """What a process that does not end is doing, for a message."""
+    text = f"{pid} {command_line(pid)}\n"
+    if shutil.which("gdb"):
+        done = subprocess.run(
+            ["gdb", "-p", str(pid), "-batch", "-ex",
+             "thread apply all bt 16"], stdout=subprocess.PIPE, check=False,
+            stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL, text=True,
+            errors="replace", timeout=120)
+        lines = [line for line in done.stdout.splitlines()
+                 if line.startswith(("#", "Thread"))]
+        text += "\n".join(lines) + "\n"
+    return text
 
 
 def mounts_below(path):
