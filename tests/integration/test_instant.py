@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A guest that writes all the time: all disks of a VM are at one instant."""
 
+import subprocess
+
 import pytest
 
 import guest
 import images
 import scene
+from deadline import wait_for
 
 RING = guest.Ring(slots=512, drives=2)
 THREADED = [("virtio-blk", False), ("virtio-blk", True),
@@ -60,17 +63,35 @@ def test_reads_while_the_guest_writes(tmp, vm_factory, mount_factory, method):
     living.assert_as_before()
 
 
+def start_reader(path):
+    """A process that reads the whole file again and again until it fails."""
+    return subprocess.Popen(
+        ["sh", "-c", 'while dd if="$1" of=/dev/null bs=64k; do :; done',
+         "reader", path], stderr=subprocess.DEVNULL)
+
+
 @pytest.mark.parametrize("iothread", (False, True))
 def test_killed_daemon(tmp, vm_factory, mount_factory, iothread):
-    """kill -9: the guest lives on, and QEMU is left as it was."""
-    from deadline import wait_for
+    """kill -9 under readers: the guest lives on, QEMU is as it was."""
     living = scene.build_living(tmp, vm_factory, RING, disk_options={
         "iothread": iothread})
     vm = living.vm
-    mnt = mount_factory(vm.qmp_path)
-    newest_shown(living, mnt)
-    mnt.process.kill()
-    wait_for(lambda: not mnt.processes(), what="the guardian's end")
+    mnt = mount_factory(vm.qmp_path, "discard")
+    readers = [start_reader(living.file(mnt, disk)) for disk in vm.disks]
+    try:
+        for disk in vm.disks:
+            wait_for(lambda disk=disk:
+                     mnt.disk_status("web01", disk)["read_bytes"] > 0,
+                     what="the readers")
+        mnt.process.kill()
+        for reader in readers:
+            wait_for(lambda reader=reader: reader.poll() is not None,
+                     what="a reader's end")
+        wait_for(lambda: not mnt.processes(), what="the guardian's end")
+    finally:
+        for reader in readers:
+            reader.kill()
+            reader.wait()
     vm.check_alive()
     living.assert_as_before()
     for disk_id in vm.disks:
