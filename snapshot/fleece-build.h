@@ -34,6 +34,7 @@ typedef struct {
 	GPtrArray *disks;   /* BuildDisks */
 	char *directory;    /* of the NBD socket; NULL once it is gone */
 	unsigned directory_undo;
+	gint64 pause_ends;  /* monotonic us; 0: we have stopped nobody */
 	Fleece *fleece;
 } FleeceBuild;
 

@@ -11,8 +11,11 @@
 
 /* A guest that stands still longer than this is let go, whatever it costs. */
 #define PAUSE_LIMIT_MS 5000
-/* So that we come to let it go ourselves before that. */
-#define PAUSE_COMMAND_MS 4000
+/* So that we come to let it go ourselves before that: all commands of a pause
+ * together, but for the one that ends it. */
+#define PAUSE_BUDGET_MS 4000
+/* What that one has, beyond the budget. */
+#define PAUSE_CONT_MS 500
 
 static gint64 now_ms(void)
 {
@@ -63,11 +66,22 @@ static bool add_access(FleeceBuild *build, const BuildDisk *disk,
 typedef bool DiskStep(FleeceBuild *build, const BuildDisk *disk,
 	GError **error);
 
+/* In a pause each command gets what the others have left of the budget. */
+static void limit_command(FleeceBuild *build)
+{
+	gint64 left_us = build->pause_ends - g_get_monotonic_time();
+
+	if (build->pause_ends)
+		qmp_client_set_timeout(build->client,
+			MAX(left_us / 1000, 1));
+}
+
 static bool for_written(FleeceBuild *build, DiskStep *step, GError **error)
 {
 	for (guint i = 0; i < build->disks->len; i++) {
 		const BuildDisk *disk = build->disks->pdata[i];
 
+		limit_command(build);
 		if (disk->scratch_fd >= 0 && !step(build, disk, error)) {
 			g_prefix_error(error, "disk %s: ", disk->disk->id);
 			return false;
@@ -102,8 +116,11 @@ static bool announce_stop(FleeceBuild *build, unsigned *undo, GError **error)
 static bool resume(FleeceBuild *build, unsigned undo, gint64 stopped,
 	GError **error)
 {
+	build->pause_ends += PAUSE_CONT_MS * G_TIME_SPAN_MILLISECOND;
+	limit_command(build);
 	if (!qmp_cont(build->client, error))
 		return false;
+	build->pause_ends = 0;
 	build->fleece->pause_us = g_get_monotonic_time() - stopped;
 	undo_list_drop(build->request->undo, undo);
 	return true;
@@ -143,7 +160,9 @@ static bool attach_paused(FleeceBuild *build, GError **error)
 
 	if (!announce_stop(build, &undo, error))
 		return false;
-	qmp_client_set_timeout(build->client, MIN(timeout, PAUSE_COMMAND_MS));
+	build->pause_ends = g_get_monotonic_time() +
+		MIN(timeout, PAUSE_BUDGET_MS) * G_TIME_SPAN_MILLISECOND;
+	limit_command(build);
 	attached = attach_in_pause(build, undo, error);
 	if (!attached) {
 		/* the guest first: not after the set-up has unwound */

@@ -10,6 +10,9 @@
 #include "qmp-error.h"
 #include "qmp-object.h"
 
+/* More sockets than anybody deposits; the note's text could say anything. */
+#define FDS_MAX 65536
+
 static char *boot_id(void)
 {
 	char *text;
@@ -90,7 +93,7 @@ static void take_field(Owner *owner, const char *key, const char *value)
 	else if (g_str_equal(key, "server"))
 		owner->server = g_str_equal(value, "1");
 	else if (g_str_equal(key, "fds"))
-		owner->fds = g_ascii_strtoull(value, NULL, 10);
+		owner->fds = MIN(g_ascii_strtoull(value, NULL, 10), FDS_MAX);
 	else if (g_str_equal(key, "state"))
 		set_text(&owner->state, value);
 }

@@ -12,12 +12,18 @@ _MARKS = ("ERROR: AddressSanitizer", "runtime error:", "LeakSanitizer",
           "ThreadSanitizer", "AddressSanitizer:DEADLYSIGNAL")
 
 
+_SUPPRESSIONS = os.path.join(os.path.dirname(os.path.abspath(__file__)),
+                             "lsan.supp")
+
+
 def sanitizer_environment(directory):
     """What a program under test gets in its environment."""
     log = f"log_path={directory}/san"
     common = f"{log}:halt_on_error=1:abort_on_error=0:exitcode=99"
     return {"ASAN_OPTIONS": f"{common}:detect_leaks=1",
             "UBSAN_OPTIONS": f"{common}:print_stacktrace=1",
+            "LSAN_OPTIONS": f"suppressions={_SUPPRESSIONS}:"
+                            "print_suppressions=0",
             "TSAN_OPTIONS": common,
             "G_DEBUG": "fatal-criticals"}
 
