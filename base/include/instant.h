@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * instant.h - a point in time as text
+ *
+ * An instant is a number of milliseconds since 1970, UTC.  Its text is
+ * "20261120T234501123Z": date, time of day, milliseconds.  All texts have the
+ * same length, and sort as the instants do.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+#include <glib.h>
+
+/* The instant that it is now, by the system's clock. */
+gint64 instant_now(void);
+
+/* The text, to be freed with g_free(). ms is of the years 1970 to 9999. */
+char *instant_to_text(gint64 ms);
+
+/* Sets *ms; false for everything but such a text of a real date. */
+bool instant_from_text(const char *text, gint64 *ms);
