@@ -97,6 +97,13 @@ bool range_set_contains(const RangeSet *set, uint64_t start, uint64_t end)
 	return near && near->end >= end;
 }
 
+uint64_t range_set_next_gap(const RangeSet *set, uint64_t from)
+{
+	const Range *near = last_starting_by(set, from);
+
+	return near ? MAX(near->end, from) : from;
+}
+
 uint64_t range_set_total(const RangeSet *set)
 {
 	return set->total;

@@ -37,6 +37,9 @@ bool range_set_overlaps(const RangeSet *set, uint64_t start, uint64_t end);
  * O(log n). */
 bool range_set_contains(const RangeSet *set, uint64_t start, uint64_t end);
 
+/* The first byte at or behind from that is not in the set. O(log n). */
+uint64_t range_set_next_gap(const RangeSet *set, uint64_t from);
+
 /* The sum of all ranges, in bytes. O(1). */
 uint64_t range_set_total(const RangeSet *set);
 
