@@ -98,7 +98,7 @@ static bool may_carry(
 	const NbdConnection *connection, const NbdRequest *request)
 {
 	return request->type != NBD_REQUEST_STATUS ||
-	       nbd_connection_has_context(connection, "base:allocation");
+	       nbd_connection_has_context(connection, request->context);
 }
 
 /*

@@ -20,7 +20,7 @@
 enum nbd_request_type {
 	NBD_REQUEST_READ,
 	NBD_REQUEST_TRIM,
-	NBD_REQUEST_STATUS, /* of base:allocation */
+	NBD_REQUEST_STATUS,
 };
 
 typedef struct NbdConnection NbdConnection;
@@ -30,6 +30,7 @@ typedef struct {
 	enum nbd_request_type type;
 	void *buffer;                /* READ */
 	nbd_extent_callback extents; /* STATUS */
+	const char *context;         /* STATUS: of which metadata context */
 	uint64_t length;
 	uint64_t offset;
 	NbdDone *done;

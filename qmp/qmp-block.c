@@ -28,6 +28,10 @@ bool qmp_blockdev_add_filter(QmpClient *client, const QmpFilter *filter,
 	if (filter->cbw_timeout)
 		json_object_object_add(arguments, "cbw-timeout",
 			json_object_new_int64(filter->cbw_timeout));
+	if (filter->bitmap)
+		json_object_object_add(arguments, "bitmap",
+			qmp_strings("node", filter->target, "name",
+				filter->bitmap, NULL));
 	return qmp_execute_void(client, "blockdev-add", arguments, error);
 }
 

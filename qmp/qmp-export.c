@@ -27,14 +27,21 @@ bool qmp_nbd_server_stop(QmpClient *client, GError **error)
 	return qmp_execute_void(client, "nbd-server-stop", NULL, error);
 }
 
-bool qmp_block_export_add(QmpClient *client, const char *id, const char *node,
-	const char *name, bool writable, GError **error)
+bool qmp_block_export_add(QmpClient *client, const QmpExport *export,
+	GError **error)
 {
-	json_object *arguments = qmp_strings("type", "nbd", "id", id,
-		"node-name", node, "name", name, NULL);
+	json_object *arguments = qmp_strings("type", "nbd", "id", export->id,
+		"node-name", export->node, "name", export->name, NULL);
 
 	json_object_object_add(arguments, "writable",
-		json_object_new_boolean(writable));
+		json_object_new_boolean(export->writable));
+	if (export->bitmap) {
+		json_object *bitmaps = json_object_new_array();
+
+		json_object_array_add(bitmaps, qmp_strings("node",
+			export->bitmap_node, "name", export->bitmap, NULL));
+		json_object_object_add(arguments, "bitmaps", bitmaps);
+	}
 	return qmp_execute_void(client, "block-export-add", arguments, error);
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "qmp-query.h"
+#include "qmp-graph.h"
 
 #include <errno.h>
 
@@ -92,21 +92,6 @@ static const Vertex *find_id(GPtrArray *vertices, uint64_t id)
 	return NULL;
 }
 
-static const Vertex *find_file_child(GPtrArray *vertices, GPtrArray *edges,
-	const char *node)
-{
-	const Vertex *parent = find_name(vertices, node);
-
-	for (guint i = 0; parent && i < edges->len; i++) {
-		const Edge *edge = edges->pdata[i];
-
-		if (edge->parent == parent->id &&
-			g_str_equal(edge->name, "file"))
-			return find_id(vertices, edge->child);
-	}
-	return NULL;
-}
-
 static GPtrArray *parse_part(json_object *reply, const char *name,
 	QmpParse parse, GDestroyNotify free_element, GError **error)
 {
@@ -117,24 +102,62 @@ static GPtrArray *parse_part(json_object *reply, const char *name,
 			      error) : NULL;
 }
 
-char *qmp_query_file_child(QmpClient *client, const char *node, GError **error)
+struct QmpGraph {
+	GPtrArray *vertices, *edges;
+};
+
+void qmp_graph_free(QmpGraph *graph)
+{
+	if (!graph)
+		return;
+	g_clear_pointer(&graph->vertices, g_ptr_array_unref);
+	g_clear_pointer(&graph->edges, g_ptr_array_unref);
+	g_free(graph);
+}
+
+QmpGraph *qmp_query_graph(QmpClient *client, GError **error)
 {
 	g_autoptr(json_object) reply = qmp_execute(client, COMMAND, NULL,
 		QMP_NO_FD, error);
-	g_autoptr(GPtrArray) vertices = NULL, edges = NULL;
-	const Vertex *child;
+	g_autoptr(QmpGraph) graph = g_new0(QmpGraph, 1);
 
 	if (!reply)
 		return NULL;
-	vertices = parse_part(reply, "nodes", parse_vertex,
+	graph->vertices = parse_part(reply, "nodes", parse_vertex,
 		(GDestroyNotify)vertex_free, error);
-	edges = vertices ? parse_part(reply, "edges", parse_edge,
-		(GDestroyNotify)edge_free, error) : NULL;
-	if (!edges)
+	graph->edges = graph->vertices ? parse_part(reply, "edges",
+		parse_edge, (GDestroyNotify)edge_free, error) : NULL;
+	return graph->edges ? g_steal_pointer(&graph) : NULL;
+}
+
+const char *qmp_graph_child(const QmpGraph *graph, const char *node,
+	const char *child)
+{
+	const Vertex *parent = find_name(graph->vertices, node);
+
+	for (guint i = 0; parent && i < graph->edges->len; i++) {
+		const Edge *edge = graph->edges->pdata[i];
+		const Vertex *found;
+
+		if (edge->parent != parent->id ||
+		    !g_str_equal(edge->name, child))
+			continue;
+		found = find_id(graph->vertices, edge->child);
+		return found ? found->name : NULL;
+	}
+	return NULL;
+}
+
+char *qmp_query_file_child(QmpClient *client, const char *node, GError **error)
+{
+	g_autoptr(QmpGraph) graph = qmp_query_graph(client, error);
+	const char *child;
+
+	if (!graph)
 		return NULL;
-	child = find_file_child(vertices, edges, node);
+	child = qmp_graph_child(graph, node, "file");
 	if (child)
-		return g_strdup(child->name);
+		return g_strdup(child);
 	fleece_set_error(error, ENOENT,
 		COMMAND ": node %s has no child \"file\"", node);
 	return NULL;

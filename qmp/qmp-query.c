@@ -83,10 +83,114 @@ GPtrArray *qmp_query_block(QmpClient *client, GError **error)
 		(GDestroyNotify)block_free, error);
 }
 
+static void bitmap_free(QmpBitmap *bitmap)
+{
+	g_free(bitmap->name);
+	g_free(bitmap);
+}
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(QmpBitmap, bitmap_free)
+
+/* "inconsistent" is there only where it is true. */
+static bool parse_inconsistent(const char *command, json_object *element,
+	bool *inconsistent, GError **error)
+{
+	json_object *value;
+
+	if (!qmp_reply_optional(command, element, "inconsistent",
+		    json_type_boolean, &value, error))
+		return false;
+	*inconsistent = json_object_get_boolean(value);
+	return true;
+}
+
+static QmpBitmap *parse_bitmap(const char *command, json_object *element,
+	GError **error)
+{
+	g_autoptr(QmpBitmap) bitmap = g_new0(QmpBitmap, 1);
+
+	if (!qmp_reply_dup(command, element, "name", &bitmap->name, error) ||
+	    !qmp_reply_bool(command, element, "recording", &bitmap->recording,
+		    error) ||
+	    !qmp_reply_bool(command, element, "busy", &bitmap->busy, error) ||
+	    !qmp_reply_bool(command, element, "persistent",
+		    &bitmap->persistent, error) ||
+	    !parse_inconsistent(command, element, &bitmap->inconsistent,
+		    error))
+		return NULL;
+	return g_steal_pointer(&bitmap);
+}
+
+/* QEMU lists its own bitmaps, too: they have no name, or an empty one. */
+static bool is_named(json_object *element)
+{
+	json_object *name;
+
+	return json_object_object_get_ex(element, "name", &name) &&
+		json_object_get_string_len(name) > 0;
+}
+
+static bool parse_bitmaps(const char *command, json_object *element,
+	GPtrArray *bitmaps, GError **error)
+{
+	json_object *list;
+
+	if (!qmp_reply_optional(command, element, "dirty-bitmaps",
+		    json_type_array, &list, error))
+		return false;
+	for (size_t i = 0; list && i < json_object_array_length(list); i++) {
+		json_object *entry = json_object_array_get_idx(list, i);
+		QmpBitmap *bitmap;
+
+		if (!qmp_reply_check(command, entry, "dirty-bitmaps",
+			    json_type_object, error))
+			return false;
+		if (!is_named(entry))
+			continue;
+		bitmap = parse_bitmap(command, entry, error);
+		if (!bitmap)
+			return false;
+		g_ptr_array_add(bitmaps, bitmap);
+	}
+	return true;
+}
+
+/* The member at the end of a path of objects; NULL where a part of the path
+ * is missing or none. */
+static json_object *walk(json_object *from, const char *const *path)
+{
+	while (from && *path) {
+		json_object *next = NULL;
+
+		if (json_object_is_type(from, json_type_object))
+			json_object_object_get_ex(from, *path, &next);
+		from = next;
+		path++;
+	}
+	return from;
+}
+
+/* qcow2 is alone in storing bitmaps; version 2 (compat 0.10) has none, nor
+ * has one whose data file is to be usable without it. */
+static bool keeps_bitmaps(json_object *element, const char *driver)
+{
+	static const char *const data[] = { "image", "format-specific", "data",
+		NULL };
+	static const char *const version[] = { "compat", NULL };
+	static const char *const raw[] = { "data-file-raw", NULL };
+	json_object *specific = walk(element, data);
+	json_object *compat = walk(specific, version);
+
+	return g_str_equal(driver, "qcow2") &&
+		json_object_is_type(compat, json_type_string) &&
+		!g_str_equal(json_object_get_string(compat), "0.10") &&
+		!json_object_get_boolean(walk(specific, raw));
+}
+
 static void node_free(QmpNode *node)
 {
 	g_free(node->node);
 	g_free(node->driver);
+	g_ptr_array_unref(node->bitmaps);
 	g_free(node);
 }
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(QmpNode, node_free)
@@ -96,13 +200,17 @@ static gpointer parse_node(const char *command, json_object *element,
 {
 	g_autoptr(QmpNode) node = g_new0(QmpNode, 1);
 
+	node->bitmaps = g_ptr_array_new_with_free_func(
+		(GDestroyNotify)bitmap_free);
 	if (!qmp_reply_dup(command, element, "node-name", &node->node,
 		    error) ||
 		!qmp_reply_dup(command, element, "drv", &node->driver,
 			error) ||
 		!qmp_reply_bool(command, element, "ro", &node->read_only,
-			error))
+			error) ||
+		!parse_bitmaps(command, element, node->bitmaps, error))
 		return NULL;
+	node->keeps_bitmaps = keeps_bitmaps(element, node->driver);
 	return g_steal_pointer(&node);
 }
 
@@ -190,6 +298,18 @@ int qmp_query_iothreads(QmpClient *client, GError **error)
 		NULL, parse_iothread, NULL, error);
 
 	return iothreads ? (int)iothreads->len : -1;
+}
+
+char *qmp_query_uuid(QmpClient *client, GError **error)
+{
+	const char *command = "query-uuid";
+	g_autoptr(json_object) reply = qmp_execute(client, command, NULL,
+		QMP_NO_FD, error);
+	char *uuid = NULL;
+
+	if (reply)
+		qmp_reply_dup(command, reply, "UUID", &uuid, error);
+	return uuid;
 }
 
 bool qmp_query_status(QmpClient *client, bool *running, char **status,

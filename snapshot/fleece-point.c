@@ -5,9 +5,9 @@
 
 #include "fleece-error.h"
 #include "qmp-block.h"
-#include "qmp-job.h"
 #include "qmp-object.h"
 #include "qmp-query.h"
+#include "qmp-transaction.h"
 
 /* A guest that stands still longer than this is let go, whatever it costs. */
 #define PAUSE_LIMIT_MS 5000
@@ -37,8 +37,12 @@ static unsigned count_written(const FleeceBuild *build)
 static bool add_filter(FleeceBuild *build, const BuildDisk *disk,
 	GError **error)
 {
-	QmpFilter filter = { disk->filter, disk->disk->node, disk->scratch,
-		build->fleece->plan.cbw_timeout };
+	QmpFilter filter = {
+		.node = disk->filter,
+		.file = disk->disk->node,
+		.target = disk->scratch,
+		.cbw_timeout = build->fleece->plan.cbw_timeout,
+	};
 
 	return undo_list_add(build->request->undo, UNDO_NODE, disk->filter,
 		       NULL, NULL, NULL, error) &&
@@ -201,26 +205,27 @@ static bool add_job_undo(FleeceBuild *build, const BuildDisk *disk,
 		NULL, NULL, error);
 }
 
+static void add_backup(FleeceBuild *build, const BuildDisk *disk,
+	QmpTransaction *transaction)
+{
+	QmpBackup backup = { disk->job, disk->disk->node, disk->scratch,
+		disk->filter, !build->fleece->plan.reserve_scratch };
+
+	if (disk->scratch_fd >= 0)
+		qmp_transaction_backup(transaction, &backup);
+}
+
 static bool point_by_job(FleeceBuild *build, GError **error)
 {
-	g_autofree QmpBackup *backups = g_new0(QmpBackup, build->disks->len);
-	size_t n = 0;
+	g_autoptr(QmpTransaction) transaction = qmp_transaction_new();
 
 	if (!for_written(build, add_job_undo, error))
 		return false;
-	for (guint i = 0; i < build->disks->len; i++) {
-		const BuildDisk *disk = build->disks->pdata[i];
-
-		if (disk->scratch_fd >= 0)
-			backups[n++] = (QmpBackup){ disk->job,
-				disk->disk->node, disk->scratch,
-				disk->filter };
-	}
+	for (guint i = 0; i < build->disks->len; i++)
+		add_backup(build, build->disks->pdata[i], transaction);
 	build->fleece->instant_ms = now_ms();
-	return n == 0 ||
-		(qmp_transaction_backup(build->client, backups, n,
-			 !build->fleece->plan.reserve_scratch, error) &&
-			for_written(build, add_access, error));
+	return qmp_transaction_run(transaction, build->client, error) &&
+		for_written(build, add_access, error);
 }
 
 bool fleece_point(FleeceBuild *build, GError **error)

@@ -358,12 +358,16 @@ static bool note_deposits(FleeceBuild *build, const BuildDisk *disk,
 static bool add_export(FleeceBuild *build, BuildDisk *disk, GError **error)
 {
 	bool written = disk->scratch_fd >= 0;
+	QmpExport export = {
+		.id = disk->export,
+		.node = written ? disk->access : disk->disk->node,
+		.name = disk->export,
+		.writable = written,
+	};
 
 	return note_deposits(build, disk, error) &&
 		note_undo(build, UNDO_EXPORT, disk->export, error) &&
-		qmp_block_export_add(build->client, disk->export,
-			written ? disk->access : disk->disk->node,
-			disk->export, written, error);
+		qmp_block_export_add(build->client, &export, error);
 }
 
 /* A socket of which QEMU holds a duplicate: our death is no disconnect. */
@@ -415,7 +419,7 @@ static bool attach_view(FleeceBuild *build, BuildDisk *disk, GError **error)
 
 	if (!connect_export(build, disk, export, error))
 		return false;
-	allocation = nbd_export_read_allocation(export, error);
+	allocation = nbd_export_read_allocation(export, NULL, error);
 	if (!allocation)
 		return false;
 	return disk_view_attach_take(disk->view, g_steal_pointer(&export),

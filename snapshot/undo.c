@@ -11,6 +11,7 @@
 #include "qmp-error.h"
 #include "qmp-export.h"
 #include "qmp-fd.h"
+#include "qmp-graph.h"
 #include "qmp-job.h"
 #include "qmp-object.h"
 #include "qmp-query.h"

@@ -70,11 +70,20 @@ bool nbd_export_connect_take(NbdExport *export, int fd, const char *context,
 bool nbd_export_can_trim(const NbdExport *export);
 
 /*
- * Reads the whole of base:allocation over the connection that negotiated it.
+ * Reads the map of base:allocation over the connection that negotiated it.
  * EXTENT_ZERO where the ZERO bit is set and nowhere else; a malformed or
  * endless answer is EPROTO, never a guess.  Blocks.
+ *
+ * Where not NULL, where says with EXTENT_DIRTY what may be asked about; the
+ * rest is EXTENT_ZERO, unasked.  It has the export's size.
  */
-ExtentList *nbd_export_read_allocation(NbdExport *export, GError **error);
+ExtentList *nbd_export_read_allocation(NbdExport *export,
+	const ExtentList *where, GError **error);
+
+/* The same for a "qemu:dirty-bitmap:NAME" context: EXTENT_DIRTY where its bit
+ * is set.  context stays valid meanwhile. */
+ExtentList *nbd_export_read_dirty(NbdExport *export, const char *context,
+	GError **error);
 
 /*
  * Reads length bytes (1 to 32 MiB) at offset into buffer, which must stay

@@ -23,6 +23,9 @@ typedef struct {
 	const char *target; /* the scratch node */
 	/* Seconds a guest write may wait for scratch; 0: no limit. */
 	unsigned cbw_timeout;
+	/* Copy, and let be read, only what is marked in this bitmap of the
+	 * target when the filter is made; NULL: everything. */
+	const char *bitmap;
 } QmpFilter;
 
 /* A copy-before-write filter with on-cbw-error=break-snapshot (QEMU 7.1). */

@@ -15,7 +15,8 @@
  *
  * A QmpClient belongs to one thread at a time.  Writing never raises SIGPIPE.
  * What is done over it stands in the typed commands: qmp-query.h,
- * qmp-object.h, qmp-block.h, qmp-export.h, qmp-fd.h, qmp-job.h.
+ * qmp-graph.h, qmp-object.h, qmp-block.h, qmp-export.h, qmp-fd.h, qmp-job.h,
+ * qmp-transaction.h.
  */
 #pragma once
 

@@ -27,9 +27,20 @@ bool qmp_nbd_server_start(QmpClient *client, const char *fdname,
  */
 bool qmp_nbd_server_stop(QmpClient *client, GError **error);
 
-/* Exports node over NBD under the export name name; writable allows trim. */
-bool qmp_block_export_add(QmpClient *client, const char *id, const char *node,
-	const char *name, bool writable, GError **error);
+typedef struct {
+	const char *id;
+	const char *node;
+	const char *name;    /* on the wire */
+	bool writable;       /* trims are allowed */
+	/* A bitmap that clients can read as "qemu:dirty-bitmap:BITMAP"; NULL:
+	 * none.  It is busy as long as the export is there. */
+	const char *bitmap;
+	const char *bitmap_node;
+} QmpExport;
+
+/* Exports a node over NBD. */
+bool qmp_block_export_add(QmpClient *client, const QmpExport *export,
+	GError **error);
 
 /*
  * Removes an export, closing its clients' connections, and returns when it is

@@ -31,11 +31,22 @@ typedef struct {
 
 GPtrArray *qmp_query_block(QmpClient *client, GError **error);
 
+/* A dirty bitmap that has a name. */
+typedef struct {
+	char *name;
+	bool recording;    /* marks what is written */
+	bool busy;         /* exported, or in the hands of another operation */
+	bool persistent;
+	bool inconsistent; /* good for nothing but to be removed */
+} QmpBitmap;
+
 /* An entry of query-named-block-nodes. */
 typedef struct {
 	char *node;
 	char *driver;
 	bool read_only;
+	bool keeps_bitmaps; /* its format can: qcow2 of version 3 */
+	GPtrArray *bitmaps; /* QmpBitmap */
 } QmpNode;
 
 GPtrArray *qmp_query_named_block_nodes(QmpClient *client, GError **error);
@@ -62,6 +73,10 @@ GPtrArray *qmp_query_jobs(QmpClient *client, GError **error);
 /* How many iothreads there are; -1 on failure. */
 int qmp_query_iothreads(QmpClient *client, GError **error);
 
+/* query-uuid: "00000000-0000-0000-0000-000000000000" where the VM was given
+ * none.  Free with g_free(). */
+char *qmp_query_uuid(QmpClient *client, GError **error);
+
 /* query-status: *running, and where status is not NULL the run state's name
  * ("running", "paused", "io-error"), to be freed with g_free(). */
 bool qmp_query_status(QmpClient *client, bool *running, char **status,
@@ -81,12 +96,3 @@ bool qmp_schema_has_argument(QmpClient *client, const char *command,
  */
 bool qmp_schema_has_driver_option(QmpClient *client, const char *driver,
 	const char *option, bool *has, GError **error);
-
-/*
- * The node that is the child "file" of node now: an external snapshot taken
- * meanwhile slides under a filter.  From x-debug-query-block-graph, which
- * QEMU does not promise to keep: FLEECE_ERROR with ENOENT where the graph
- * has no such edge.  Free the result with g_free().
- */
-char *qmp_query_file_child(QmpClient *client, const char *node,
-	GError **error);

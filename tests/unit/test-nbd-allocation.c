@@ -12,7 +12,7 @@
 static ExtentList *allocation_of(NbdFixture *f)
 {
 	g_autoptr(GError) error = NULL;
-	ExtentList *list = nbd_export_read_allocation(f->export, &error);
+	ExtentList *list = nbd_export_read_allocation(f->export, NULL, &error);
 
 	g_assert_no_error(error);
 	g_assert_true(extent_list_is_complete(list));
@@ -110,7 +110,7 @@ static void test_allocation_errno(
 		"extents) echo EINVAL trimmed >&2; exit 1;;\n");
 	nbd_fixture_new_export(f, MIB, 10000, 0);
 	nbd_fixture_connect(f, "base:allocation");
-	g_assert_null(nbd_export_read_allocation(f->export, &error));
+	g_assert_null(nbd_export_read_allocation(f->export, NULL, &error));
 	g_assert_error(error, FLEECE_ERROR, EINVAL);
 	g_assert_false(nbd_export_is_lost(f->export));
 }

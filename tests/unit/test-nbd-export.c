@@ -342,7 +342,8 @@ static void test_no_context(NbdFixture *f, gconstpointer data G_GNUC_UNUSED)
 
 	nbd_fixture_serve(f, "nbdkit -f -U $socket memory 1M");
 	nbd_fixture_open(f, MIB, 1);
-	g_assert_null(nbd_export_read_allocation(f->export, &error));
+	g_assert_null(nbd_export_read_allocation(f->export, NULL,
+		&error));
 	g_assert_error(error, FLEECE_ERROR, ENOTSUP);
 	g_clear_error(&error);
 	g_assert_false(nbd_export_connect_take(f->export, nbd_fixture_socket(f),

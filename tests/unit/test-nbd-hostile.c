@@ -315,7 +315,7 @@ static void test_map(gconstpointer data)
 
 	session_init(&session, 10000);
 	session_connect(&session, maps[i].answer);
-	list = nbd_export_read_allocation(session.export, &error);
+	list = nbd_export_read_allocation(session.export, NULL, &error);
 	if (maps[i].error)
 		g_assert_error(error, FLEECE_ERROR, maps[i].error);
 	else

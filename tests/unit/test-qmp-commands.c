@@ -9,48 +9,15 @@
 #include "qmp-error.h"
 #include "qmp-export.h"
 #include "qmp-fd.h"
+#include "qmp-graph.h"
 #include "qmp-job.h"
 #include "qmp-object.h"
 #include "qmp-query.h"
-#include "scripted-qmp.h"
+#include "qmp-transaction.h"
+#include "qmp-session.h"
 
-#define PATIENT_MS 20000
 /* For a job that stays; still long enough for each of the queries. */
 #define LIMIT_MS 1000
-
-/* A peer with its client, for one test. */
-typedef struct {
-	ScriptedQmp *peer;
-	QmpClient *client;
-	GError *error;
-} Session;
-
-static void session_clear(Session *session)
-{
-	g_clear_error(&session->error);
-	qmp_client_free(session->client);
-	scripted_qmp_free(session->peer);
-}
-G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Session, session_clear)
-
-static Session session_start(const ScriptedStep *steps, size_t n_steps)
-{
-	Session session = { .peer = scripted_qmp_new(NULL, steps, n_steps) };
-
-	session.client = qmp_client_connect(scripted_qmp_path(session.peer),
-		PATIENT_MS, &session.error);
-	g_assert_no_error(session.error);
-	return session;
-}
-
-static void assert_failed(Session *session, GQuark domain, int code,
-	const char *words)
-{
-	g_assert_error(session->error, domain, code);
-	if (!strstr(session->error->message, words))
-		g_error("\"%s\" lacks \"%s\"", session->error->message, words);
-	g_clear_error(&session->error);
-}
 
 static void test_query_block(void)
 {
@@ -308,7 +275,8 @@ static void test_arguments(void)
 		{ "blockdev-add", "{\"driver\": \"copy-before-write\", "
 			"\"node-name\": \"c\", \"file\": \"d\", "
 			"\"target\": \"s\", \"on-cbw-error\": "
-			"\"break-snapshot\", \"cbw-timeout\": 45}",
+			"\"break-snapshot\", \"cbw-timeout\": 45, "
+			"\"bitmap\": {\"node\": \"s\", \"name\": \"b\"}}",
 			RETURN("{}") },
 		{ "blockdev-add", "{\"driver\": \"snapshot-access\", "
 			"\"node-name\": \"a\", \"file\": \"c\", "
@@ -319,12 +287,20 @@ static void test_arguments(void)
 		{ "block-export-add", "{\"type\": \"nbd\", \"id\": \"e\", "
 			"\"node-name\": \"a\", \"name\": \"disk\", "
 			"\"writable\": true}", RETURN("{}") },
+		{ "block-export-add", "{\"type\": \"nbd\", \"id\": \"e\", "
+			"\"node-name\": \"a\", \"name\": \"disk\", "
+			"\"writable\": false, \"bitmaps\": [{\"node\": "
+			"\"s\", \"name\": \"b\"}]}", RETURN("{}") },
+		{ "block-dirty-bitmap-remove", "{\"node\": \"n\", "
+			"\"name\": \"b\"}", RETURN("{}") },
 		{ "nbd-server-stop", NULL, RETURN("{}") },
 		{ "blockdev-del", "{\"node-name\": \"a\"}", RETURN("{}") },
 		{ "cont", NULL, RETURN("{}") },
 	};
-	const QmpFilter filter = { "c", "d", "s", 0 };
-	const QmpFilter limited = { "c", "d", "s", 45 };
+	const QmpFilter filter = { "c", "d", "s", 0, NULL };
+	const QmpFilter limited = { "c", "d", "s", 45, "b" };
+	const QmpExport whole = { "e", "a", "disk", true, NULL, NULL };
+	const QmpExport mapped = { "e", "a", "disk", false, "b", "s" };
 	g_auto(Session) session = session_start(steps, G_N_ELEMENTS(steps));
 	QmpClient *client = session.client;
 
@@ -336,8 +312,9 @@ static void test_arguments(void)
 	g_assert_true(qmp_blockdev_add_filter(client, &limited, NULL));
 	g_assert_true(qmp_blockdev_add_access(client, "a", "c", NULL));
 	g_assert_true(qmp_nbd_server_start(client, "f", 8, NULL));
-	g_assert_true(qmp_block_export_add(client, "e", "a", "disk", true,
-		NULL));
+	g_assert_true(qmp_block_export_add(client, &whole, NULL));
+	g_assert_true(qmp_block_export_add(client, &mapped, NULL));
+	g_assert_true(qmp_bitmap_remove(client, "n", "b", NULL));
 	g_assert_true(qmp_nbd_server_stop(client, NULL));
 	g_assert_true(qmp_blockdev_del(client, "a", NULL));
 	g_assert_true(qmp_cont(client, NULL));
@@ -349,6 +326,19 @@ static void test_arguments(void)
 	"\"sync\": \"none\", \"filter-node-name\": \"c" n "\"" more "}}"
 #define BREAK ", \"on-cbw-error\": \"break-snapshot\""
 
+static QmpTransaction *two_backups(bool break_snapshot)
+{
+	const QmpBackup backups[] = {
+		{ "j0", "d0", "s0", "c0", break_snapshot },
+		{ "j1", "d1", "s1", "c1", break_snapshot },
+	};
+	QmpTransaction *transaction = qmp_transaction_new();
+
+	qmp_transaction_backup(transaction, &backups[0]);
+	qmp_transaction_backup(transaction, &backups[1]);
+	return transaction;
+}
+
 static void test_transaction(void)
 {
 	static const ScriptedStep steps[] = {
@@ -358,16 +348,14 @@ static void test_transaction(void)
 			BACKUP("1", BREAK) "]}",
 			REFUSE("GenericError", "no d1") },
 	};
-	const QmpBackup backups[] = {
-		{ "j0", "d0", "s0", "c0" },
-		{ "j1", "d1", "s1", "c1" },
-	};
 	g_auto(Session) session = session_start(steps, G_N_ELEMENTS(steps));
+	g_autoptr(QmpTransaction) plain = two_backups(false);
+	g_autoptr(QmpTransaction) breaking = two_backups(true);
 
-	g_assert_true(qmp_transaction_backup(session.client, backups, 2, false,
+	g_assert_true(qmp_transaction_run(plain, session.client,
 		&session.error));
 	g_assert_no_error(session.error);
-	g_assert_false(qmp_transaction_backup(session.client, backups, 2, true,
+	g_assert_false(qmp_transaction_run(breaking, session.client,
 		&session.error));
 	assert_failed(&session, QMP_ERROR, QMP_ERROR_GENERIC,
 		"transaction: no d1");

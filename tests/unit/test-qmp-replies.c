@@ -6,6 +6,7 @@
 #include "fleece-error.h"
 #include "qmp-client.h"
 #include "qmp-fd.h"
+#include "qmp-graph.h"
 #include "qmp-object.h"
 #include "qmp-query.h"
 #include "scripted-qmp.h"
