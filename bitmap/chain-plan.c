@@ -93,8 +93,8 @@ static gint64 newest(const char *chain, const ChainDisk *const *disks,
 	return ms;
 }
 
-gint64 chain_plan_instant(const char *chain, const ChainDisk *const *disks,
-	size_t n, gint64 now_ms)
+bool chain_plan_instant(const char *chain, const ChainDisk *const *disks,
+	size_t n, gint64 now_ms, gint64 *instant_ms, GError **error)
 {
 	gint64 ms = now_ms;
 
@@ -108,35 +108,68 @@ gint64 chain_plan_instant(const char *chain, const ChainDisk *const *disks,
 					bitmap->checkpoint->instant_ms + 1);
 		}
 	}
-	return ms;
+	*instant_ms = ms;
+	if (ms <= INSTANT_MAX)
+		return true;
+	fleece_set_error(error, EOVERFLOW, "chain %s has a checkpoint of the "
+		"year 9999, and nothing can be newer: delete it", chain);
+	return false;
 }
 
-/* What a disk has of one instant of the chain. */
+/* What is looked for on each disk. */
+typedef struct {
+	const char *chain;
+	gint64 ms;     /* the instant of the base */
+	gint64 newest; /* of the chain; 0: it has none */
+} Target;
+
+/* What a disk has of it. */
 typedef struct {
 	const ChainBitmap *top; /* where it belongs */
-	bool lower;             /* the same, or part of it, further below */
-	bool lower_any;         /* any committed one is below */
+	bool covered;           /* the layer on top came after that instant */
+	bool newest;            /* it has the chain's newest */
+	bool own;               /* it has any of its own */
+	bool lower;             /* any of its own is further below */
 	bool foreign;           /* it has ones of another disk */
 } Found;
 
-static Found find(const ChainDisk *disk, const char *chain, gint64 ms)
+/* Where a layer below has one of this instant or a newer one, what stands on
+ * top of it was made later: whoever copied the name copied no dirty bits. */
+static void find_lower(const Target *target, const ChainBitmap *bitmap,
+	Found *found)
+{
+	found->lower = true;
+	found->covered |= !bitmap->checkpoint->pending &&
+		bitmap->checkpoint->instant_ms >= target->ms;
+}
+
+static void find_top(const Target *target, const ChainBitmap *bitmap,
+	Found *found)
+{
+	gint64 ms = bitmap->checkpoint->instant_ms;
+
+	found->own = true;
+	found->newest |= ms == target->newest;
+	if (ms == target->ms)
+		found->top = bitmap;
+}
+
+static Found find(const ChainDisk *disk, const Target *target)
 {
 	Found found = { 0 };
 
 	for (guint b = 0; b < disk->bitmaps->len; b++) {
 		const ChainBitmap *bitmap = disk->bitmaps->pdata[b];
-		bool wanted = bitmap->checkpoint->instant_ms == ms;
+		bool committed = is_committed(bitmap, target->chain);
 
-		if (!is_committed(bitmap, chain))
+		if (!is_in_chain(bitmap, target->chain))
 			continue;
-		if (!is_at_home(bitmap, disk)) {
-			found.foreign |= !bitmap->lower;
-		} else if (bitmap->lower) {
-			found.lower |= wanted;
-			found.lower_any = true;
-		} else if (wanted) {
-			found.top = bitmap;
-		}
+		if (is_at_home(bitmap, disk) && bitmap->lower)
+			find_lower(target, bitmap, &found);
+		else if (is_at_home(bitmap, disk) && committed)
+			find_top(target, bitmap, &found);
+		else if (!bitmap->lower && committed)
+			found.foreign = true;
 	}
 	return found;
 }
@@ -156,36 +189,37 @@ static const char *distrust(const ChainBitmap *bitmap, const ChainDisk *disk)
 }
 
 /* Why a disk has no bitmap where it should. */
-static const char *absence(const ChainDisk *disk, const Found *found,
-	bool first)
+static const char *absence(const ChainDisk *disk, const Target *target,
+	const Found *found)
 {
-	if (found->lower_any)
+	if (found->covered || (found->lower && !found->own))
 		return "layer";
-	if (found->foreign)
+	if (found->newest)
+		return "since-missing";
+	if (found->foreign && !found->own)
 		return "foreign-base";
-	if (first)
+	if (target->newest == 0)
 		return "first";
 	return disk->keeps ? "new-disk" : "transient-lost";
 }
 
-static ChainBase base_of(const ChainDisk *disk, const char *chain, gint64 ms,
-	bool first)
+static ChainBase base_of(const ChainDisk *disk, const Target *target)
 {
-	Found found = find(disk, chain, ms);
+	Found found = find(disk, target);
 	const char *reason;
 
 	if (disk->read_only)
 		reason = "read-only";
 	else if (!found.top)
-		reason = absence(disk, &found, first);
-	else if (found.lower) /* whoever copied it copied no dirty bits */
+		reason = absence(disk, target, &found);
+	else if (found.covered)
 		reason = "layer";
 	else
 		reason = distrust(found.top, disk);
 	return (ChainBase){ reason ? NULL : found.top, reason };
 }
 
-/* "va has INSTANT, INSTANT; vb has none" */
+/* "disk va (REASON) has INSTANT, INSTANT; disk vb (REASON) has none" */
 static char *list_checkpoints(const char *chain, const ChainDisk *const *disks,
 	size_t n, const ChainBase *bases)
 {
@@ -229,12 +263,13 @@ static bool refuse_since(const ChainWish *wish, const ChainDisk *const *disks,
 bool chain_plan_bases(const ChainWish *wish, const ChainDisk *const *disks,
 	size_t n, ChainBase *bases, GError **error)
 {
-	gint64 ms = wish->since_ms ? wish->since_ms :
-				     newest(wish->chain, disks, n);
+	gint64 last = newest(wish->chain, disks, n);
+	Target target = { wish->chain, wish->since_ms ? wish->since_ms : last,
+		last };
 	bool any = false;
 
 	for (size_t i = 0; i < n; i++) {
-		bases[i] = base_of(disks[i], wish->chain, ms, ms == 0);
+		bases[i] = base_of(disks[i], &target);
 		any |= disks[i]->chosen && bases[i].base;
 	}
 	if (any || !wish->since_ms || wish->fallback_full)
@@ -251,7 +286,7 @@ GPtrArray *chain_plan_broken(const char *chain, const ChainDisk *disk)
 {
 	GPtrArray *names = name_array();
 
-	for (guint b = 0; b < disk->bitmaps->len; b++) {
+	for (guint b = 0; b < disk->bitmaps->len && !disk->read_only; b++) {
 		const ChainBitmap *bitmap = disk->bitmaps->pdata[b];
 
 		if (is_committed(bitmap, chain) && bitmap->inconsistent &&
@@ -264,8 +299,12 @@ GPtrArray *chain_plan_broken(const char *chain, const ChainDisk *disk)
 /* Whether an increment could ever start from it. */
 static bool is_of_use(const ChainBitmap *bitmap, const ChainDisk *disk)
 {
+	const Checkpoint *checkpoint = bitmap->checkpoint;
+	Target target = { checkpoint->chain, checkpoint->instant_ms, 0 };
+
 	return is_at_home(bitmap, disk) && bitmap->recording &&
-		bitmap->checkpoint->size == disk->size;
+		!bitmap->inconsistent && checkpoint->size == disk->size &&
+		!find(disk, &target).covered;
 }
 
 /* How many checkpoints of use there are between this one and the instant. */
@@ -290,7 +329,7 @@ GPtrArray *chain_plan_outdated(const ChainWish *wish, const ChainDisk *disk,
 {
 	GPtrArray *names = name_array();
 
-	for (guint b = 0; b < disk->bitmaps->len; b++) {
+	for (guint b = 0; b < disk->bitmaps->len && !disk->read_only; b++) {
 		const ChainBitmap *bitmap = disk->bitmaps->pdata[b];
 		gint64 ms = bitmap->checkpoint->instant_ms;
 

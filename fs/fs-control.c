@@ -37,10 +37,13 @@ static int parse_words(VmSet *set, char **words, Command *command)
 	if (n < 2)
 		return EINVAL;
 	command->force = n == 3 && g_str_equal(words[2], "--force");
+	if (n == 3 && !command->force)
+		return EINVAL;
 	if (g_str_equal(words[0], "snapshot") && n == 2)
 		command->verb = VM_TAKE;
-	else if (g_str_equal(words[0], "release") &&
-		(n == 2 || command->force))
+	else if (g_str_equal(words[0], "commit") && n <= 3)
+		command->verb = VM_COMMIT;
+	else if (g_str_equal(words[0], "release") && n <= 3)
 		command->verb = VM_RELEASE;
 	else
 		return EINVAL;
@@ -95,6 +98,6 @@ void fs_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size,
 		fs_release_vm(fs, command.vm, command.force, command_done,
 			pending);
 	else
-		vm_set_submit(fs->set, command.vm, command.verb, false,
+		vm_set_submit(fs->set, command.vm, command.verb, command.force,
 			command_done, pending);
 }

@@ -34,6 +34,7 @@ void fs_data_read(fuse_req_t req, const FsFile *file, size_t size,
 {
 	g_autoptr(Snapshot) keep = snapshot_ref(file->node.snapshot);
 	DiskView *disk = snapshot_disk(keep, file->node.disk);
+	bool delta = file->node.kind == NODE_DELTA;
 	uint64_t end = disk_view_size(disk);
 	DataRead *read;
 
@@ -49,7 +50,12 @@ void fs_data_read(fuse_req_t req, const FsFile *file, size_t size,
 	}
 	read->req = req;
 	read->size = size;
-	disk_view_read(disk, read->buffer, size, offset, data_read_done, read);
+	if (delta)
+		disk_view_read_delta(disk, read->buffer, size, offset,
+			data_read_done, read);
+	else
+		disk_view_read(disk, read->buffer, size, offset,
+			data_read_done, read);
 }
 
 static void punch_done(void *opaque, int error)
@@ -72,7 +78,7 @@ void fs_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset,
 {
 	const FsFile *file = fs_file_of(fi);
 
-	if (file->node.kind != NODE_RAW ||
+	if (!fs_node_is_data(&file->node) ||
 	    mode != (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE))
 		fuse_reply_err(req, EOPNOTSUPP);
 	else if (offset < 0 || length <= 0)
@@ -83,9 +89,13 @@ void fs_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset,
 
 /* What lseek(2) says of SEEK_DATA and SEEK_HOLE; there is a hole behind the
  * end of every file. */
-static void seek_extents(fuse_req_t req, const ExtentList *extents,
-	uint64_t offset, int whence)
+static void seek_extents(fuse_req_t req, const FsNode *node, uint64_t offset,
+	int whence)
 {
+	const ExtentList *extents = disk_view_extents(disk_of(node));
+	bool delta = node->kind == NODE_DELTA;
+	unsigned mask = delta ? EXTENT_DIRTY : EXTENT_ZERO;
+	unsigned data = delta ? EXTENT_DIRTY : 0;
 	uint64_t size = extent_list_size(extents);
 	uint64_t found;
 
@@ -93,8 +103,8 @@ static void seek_extents(fuse_req_t req, const ExtentList *extents,
 		fuse_reply_err(req, ENXIO);
 		return;
 	}
-	found = extent_list_next(extents, offset, EXTENT_ZERO,
-		whence == SEEK_DATA ? 0 : EXTENT_ZERO);
+	found = extent_list_next(extents, offset, mask,
+		whence == SEEK_DATA ? data : data ^ mask);
 	if (whence == SEEK_DATA && found >= size)
 		fuse_reply_err(req, ENXIO);
 	else
@@ -124,9 +134,8 @@ void fs_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence,
 		fuse_reply_err(req, EINVAL);
 	else if (off < 0)
 		fuse_reply_err(req, ENXIO);
-	else if (file->node.kind == NODE_RAW)
-		seek_extents(req, disk_view_extents(disk_of(&file->node)),
-			off, whence);
+	else if (fs_node_is_data(&file->node))
+		seek_extents(req, &file->node, off, whence);
 	else
 		seek_text(req, fs_of(req), &file->node, off, whence);
 }

@@ -22,7 +22,7 @@ static int check_open(const Filesystem *fs, const FsNode *node,
 		return 0;
 	if (fi->flags & O_TRUNC)
 		return EROFS;
-	if (is_written(fi) && !(node->kind == NODE_RAW &&
+	if (is_written(fi) && !(fs_node_is_data(node) &&
 		    fs->options->settings->discard))
 		return EROFS;
 	return 0;
@@ -33,7 +33,7 @@ static void set_caching(const Filesystem *fs, const FsNode *node,
 	struct fuse_file_info *fi)
 {
 	/* the kernel zeroes the edges of cached pages on a punch */
-	bool freed = node->kind == NODE_RAW && fs->options->settings->discard;
+	bool freed = fs_node_is_data(node) && fs->options->settings->discard;
 
 	fi->direct_io = !node->snapshot || freed;
 	fi->keep_cache = !fi->direct_io;
@@ -41,7 +41,7 @@ static void set_caching(const Filesystem *fs, const FsNode *node,
 
 static void fs_file_free(FsFile *file)
 {
-	if (file->node.kind == NODE_RAW)
+	if (fs_node_is_data(&file->node))
 		snapshot_close(file->node.snapshot);
 	fs_node_clear(&file->node);
 	g_free(file->text);
@@ -85,7 +85,7 @@ static FsFile *file_new(const Filesystem *fs, FsNode *node)
 {
 	FsFile *file;
 
-	if (node->kind == NODE_RAW && !snapshot_open(node->snapshot))
+	if (fs_node_is_data(node) && !snapshot_open(node->snapshot))
 		return NULL;
 	file = g_new0(FsFile, 1);
 	file->node = *node;
@@ -162,7 +162,7 @@ void fs_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 {
 	const FsFile *file = fs_file_of(fi);
 
-	if (file->node.kind == NODE_RAW)
+	if (fs_node_is_data(&file->node))
 		fs_data_read(req, file, size, off);
 	else if (file->text || file->node.kind == NODE_CONTROL)
 		read_text(req, file, size, off);

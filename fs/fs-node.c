@@ -19,9 +19,15 @@ static fuse_ino_t make_id(enum node_kind kind, const Snapshot *snapshot,
 		(uint64_t)disk << 8 | kind;
 }
 
-fuse_ino_t fs_node_raw_id(const Snapshot *snapshot, unsigned disk)
+fuse_ino_t fs_node_disk_id(const Snapshot *snapshot, unsigned disk,
+	enum node_kind kind)
 {
-	return make_id(NODE_RAW, snapshot, disk);
+	return make_id(kind, snapshot, disk);
+}
+
+bool fs_node_is_data(const FsNode *node)
+{
+	return node->kind == NODE_RAW || node->kind == NODE_DELTA;
 }
 
 static void set_node(FsNode *node, enum node_kind kind, Snapshot *snapshot,
@@ -31,14 +37,39 @@ static void set_node(FsNode *node, enum node_kind kind, Snapshot *snapshot,
 		disk };
 }
 
+#define IN(view) (1u << (view))
+#define EVERYWHERE (IN(VIEW_RAW) | IN(VIEW_DELTA) | IN(VIEW_ALL))
+
+static const struct {
+	enum node_kind kind;
+	const char *suffix;
+	unsigned views; /* in which it is there */
+} disk_files[] = {
+	{ NODE_RAW, ".raw", IN(VIEW_RAW) | IN(VIEW_ALL) },
+	{ NODE_DELTA, ".delta", IN(VIEW_DELTA) | IN(VIEW_ALL) },
+	{ NODE_DIRTY, ".dirty", EVERYWHERE },
+	{ NODE_DIRTY_JSON, ".dirty.json", EVERYWHERE },
+};
+
+/* Whether the snapshot's disks have files of this kind. */
+static bool is_shown(const Snapshot *snapshot, enum node_kind kind)
+{
+	for (unsigned f = 0; f < G_N_ELEMENTS(disk_files); f++) {
+		if (disk_files[f].kind == kind)
+			return disk_files[f].views &
+				IN(snapshot_view(snapshot));
+	}
+	return false;
+}
+
 /* Whether there is such a node in a snapshot. */
 static bool is_kind_of_snapshot(const Snapshot *snapshot, unsigned kind,
 	unsigned disk)
 {
 	if (kind == NODE_VM || kind == NODE_VM_JSON)
 		return disk == 0;
-	return kind >= NODE_RAW && kind <= NODE_DIRTY_JSON &&
-		disk < snapshot_n_disks(snapshot);
+	return kind <= NODE_DIRTY_JSON && disk < snapshot_n_disks(snapshot) &&
+		is_shown(snapshot, kind);
 }
 
 static int get_fixed(fuse_ino_t id, FsNode *node)
@@ -80,15 +111,6 @@ bool fs_node_is_directory(const FsNode *node)
 	return node->kind == NODE_ROOT || node->kind == NODE_HIDDEN ||
 		node->kind == NODE_VM;
 }
-
-static const struct {
-	enum node_kind kind;
-	const char *suffix;
-} disk_files[] = {
-	{ NODE_RAW, ".raw" },
-	{ NODE_DIRTY, ".dirty" },
-	{ NODE_DIRTY_JSON, ".dirty.json" },
-};
 
 static int lookup_root(const Filesystem *fs, const char *name, FsNode *child)
 {
@@ -138,7 +160,8 @@ static int lookup_vm(Snapshot *snapshot, const char *name, FsNode *child)
 	for (unsigned i = 0; i < snapshot_n_disks(snapshot); i++) {
 		for (unsigned f = 0; f < G_N_ELEMENTS(disk_files); f++) {
 			if (!is_disk_file(name, snapshot_disk(snapshot, i),
-				    disk_files[f].suffix))
+				    disk_files[f].suffix) ||
+			    !is_shown(snapshot, disk_files[f].kind))
 				continue;
 			set_node(child, disk_files[f].kind,
 				snapshot_ref(snapshot), i);
@@ -164,6 +187,20 @@ int fs_node_lookup(const Filesystem *fs, const FsNode *parent,
 	}
 }
 
+/* What the kinds are called in the hash: never to be changed. */
+static const char *const kind_words[] = {
+	[NODE_ROOT] = "root",
+	[NODE_HIDDEN] = "hidden",
+	[NODE_CONTROL] = "control",
+	[NODE_STATUS] = "status",
+	[NODE_VM] = "vm",
+	[NODE_VM_JSON] = "vm.json",
+	[NODE_RAW] = "raw",
+	[NODE_DELTA] = "delta",
+	[NODE_DIRTY] = "dirty",
+	[NODE_DIRTY_JSON] = "dirty.json",
+};
+
 /* VM, disk and kind as one number that stays the same for ever. */
 static ino_t inode_number(const FsNode *node)
 {
@@ -180,8 +217,7 @@ static ino_t inode_number(const FsNode *node)
 		disk = disk_view_id(snapshot_disk(node->snapshot, node->disk));
 	g_checksum_update(sum, (const guchar *)vm, strlen(vm) + 1);
 	g_checksum_update(sum, (const guchar *)disk, strlen(disk) + 1);
-	g_checksum_update(sum, (const guchar *)&node->kind,
-		sizeof node->kind);
+	g_checksum_update(sum, (const guchar *)kind_words[node->kind], -1);
 	g_checksum_get_digest(sum, digest, &length);
 	memcpy(&number, digest, sizeof number);
 	return number | 1 << 8;
@@ -194,7 +230,7 @@ static mode_t node_mode(const Filesystem *fs, const FsNode *node)
 	if (fs_node_is_directory(node))
 		return S_IFDIR | (fs->options->allow_other ?
 			0755 & ~fs->options->umask : 0700);
-	if (node->kind == NODE_RAW && fs->options->settings->discard)
+	if (fs_node_is_data(node) && fs->options->settings->discard)
 		return S_IFREG | 0600;
 	return S_IFREG | 0400;
 }
@@ -210,6 +246,11 @@ static void disk_file_size(const FsNode *node, struct stat *st)
 		st->st_blocks = (disk_view_allocated(disk) + 511) / 512;
 		return;
 	}
+	if (node->kind == NODE_DELTA) {
+		st->st_size = disk_view_size(disk);
+		st->st_blocks = (disk_view_dirty(disk) + 511) / 512;
+		return;
+	}
 	st->st_size = map_text_size(disk_view_map_text(disk,
 		node->kind == NODE_DIRTY ? MAP_FORMAT_MAPFILE :
 					   MAP_FORMAT_JSON));
@@ -222,7 +263,11 @@ static struct timespec node_time(const Filesystem *fs, const FsNode *node)
 
 	if (!node->snapshot)
 		return fs->mounted;
-	ms = snapshot_instant(node->snapshot);
+	/* tools skip a disk that has not changed */
+	if (node->kind == NODE_RAW)
+		ms = snapshot_chain(node->snapshot, node->disk)->content_ms;
+	else
+		ms = snapshot_instant(node->snapshot);
 	return (struct timespec){ ms / 1000, ms % 1000 * 1000000 };
 }
 
@@ -271,6 +316,8 @@ static void list_disk(const FsNode *vm, unsigned disk, FsNodeVisit *visit,
 			disk_files[f].suffix, NULL);
 		FsNode node;
 
+		if (!is_shown(vm->snapshot, disk_files[f].kind))
+			continue;
 		set_node(&node, disk_files[f].kind, vm->snapshot, disk);
 		visit(opaque, file, &node);
 	}

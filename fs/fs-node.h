@@ -29,6 +29,7 @@ enum node_kind {
 	NODE_VM,      /* a VM's directory */
 	NODE_VM_JSON,
 	NODE_RAW,
+	NODE_DELTA,
 	NODE_DIRTY,
 	NODE_DIRTY_JSON,
 };
@@ -37,7 +38,7 @@ typedef struct {
 	fuse_ino_t id;
 	enum node_kind kind;
 	Snapshot *snapshot; /* referenced; NULL for the fixed ones */
-	unsigned disk;      /* of the last three kinds */
+	unsigned disk;      /* of the last four kinds */
 } FsNode;
 
 /* 0, or ESTALE where the id's snapshot does not stand any more, or where
@@ -51,8 +52,12 @@ int fs_node_lookup(const Filesystem *fs, const FsNode *parent,
 /* The directory of a snapshot; takes the reference. */
 void fs_node_of_vm_take(Snapshot *snapshot, FsNode *node);
 
-/* The node id of a disk's raw file. */
-fuse_ino_t fs_node_raw_id(const Snapshot *snapshot, unsigned disk);
+/* The node id of a disk's file of this kind. */
+fuse_ino_t fs_node_disk_id(const Snapshot *snapshot, unsigned disk,
+	enum node_kind kind);
+
+/* Whether it is one of the files with a disk's bytes. */
+bool fs_node_is_data(const FsNode *node);
 
 void fs_node_clear(FsNode *node);
 

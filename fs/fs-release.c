@@ -11,11 +11,13 @@ typedef struct {
 /* An old descriptor is ESTALE from now on, also for what was read before. */
 static void drop_pages(const Release *release)
 {
-	for (unsigned i = 0; i < snapshot_n_disks(release->snapshot); i++) {
-		fuse_ino_t id = fs_node_raw_id(release->snapshot, i);
+	static const enum node_kind kinds[] = { NODE_RAW, NODE_DELTA };
 
-		fuse_lowlevel_notify_inval_inode(release->fs->session, id, 0,
-			0);
+	for (unsigned i = 0; i < snapshot_n_disks(release->snapshot); i++) {
+		for (unsigned k = 0; k < G_N_ELEMENTS(kinds); k++)
+			fuse_lowlevel_notify_inval_inode(release->fs->session,
+				fs_node_disk_id(release->snapshot, i,
+					kinds[k]), 0, 0);
 	}
 }
 

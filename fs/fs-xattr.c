@@ -5,11 +5,13 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "instant.h"
+
 #define PREFIX "user.fleecefs."
 
 typedef struct {
 	const char *name;
-	char *(*value)(const FsNode *node);
+	char *(*value)(const FsNode *node); /* NULL: this node has none */
 } Attribute;
 
 static char *instant(const FsNode *node)
@@ -17,23 +19,38 @@ static char *instant(const FsNode *node)
 	return g_strdup(snapshot_instant_text(node->snapshot));
 }
 
+static const DiskChain *chain_of(const FsNode *node)
+{
+	return snapshot_chain(node->snapshot, node->disk);
+}
+
 static char *mode(const FsNode *node)
 {
-	return g_strdup("full");
+	return g_strdup(chain_of(node)->reason ? "full" : "incremental");
 }
 
 static char *reason(const FsNode *node)
 {
-	return g_strdup("no-chain");
+	return g_strdup(chain_of(node)->reason);
+}
+
+static char *base(const FsNode *node)
+{
+	gint64 ms = chain_of(node)->base_ms;
+
+	return ms ? instant_to_text(ms) : NULL;
+}
+
+static char *chain(const FsNode *node)
+{
+	return g_strdup(chain_of(node)->chain);
 }
 
 static char *dirty_bytes(const FsNode *node)
 {
 	const DiskView *disk = snapshot_disk(node->snapshot, node->disk);
 
-	return g_strdup_printf("%" G_GUINT64_FORMAT,
-		extent_list_total(disk_view_extents(disk), EXTENT_DIRTY,
-			EXTENT_DIRTY));
+	return g_strdup_printf("%" G_GUINT64_FORMAT, disk_view_dirty(disk));
 }
 
 static char *pid(const FsNode *node)
@@ -45,6 +62,8 @@ static const Attribute disk_attributes[] = {
 	{ PREFIX "instant", instant },
 	{ PREFIX "mode", mode },
 	{ PREFIX "reason", reason },
+	{ PREFIX "base", base },
+	{ PREFIX "chain", chain },
 	{ PREFIX "dirty_bytes", dirty_bytes },
 	{ NULL, NULL },
 };
@@ -59,7 +78,7 @@ static const Attribute none[] = { { NULL, NULL } };
 
 static const Attribute *attributes(const FsNode *node)
 {
-	if (node->kind == NODE_RAW)
+	if (fs_node_is_data(node))
 		return disk_attributes;
 	return node->kind == NODE_ROOT ? root_attributes : none;
 }
@@ -90,12 +109,11 @@ void fs_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 	attribute = attributes(&node);
 	while (attribute->name && !g_str_equal(attribute->name, name))
 		attribute++;
-	if (!attribute->name) {
+	text = attribute->name ? attribute->value(&node) : NULL;
+	if (text)
+		reply(req, text, strlen(text), size);
+	else
 		fuse_reply_err(req, ENODATA);
-		return;
-	}
-	text = attribute->value(&node);
-	reply(req, text, strlen(text), size);
 }
 
 void fs_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
@@ -108,7 +126,12 @@ void fs_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 		fuse_reply_err(req, error);
 		return;
 	}
-	for (const Attribute *a = attributes(&node); a->name; a++)
-		g_string_append_len(list, a->name, strlen(a->name) + 1);
+	for (const Attribute *a = attributes(&node); a->name; a++) {
+		g_autofree char *text = a->value(&node);
+
+		if (text)
+			g_string_append_len(list, a->name,
+				strlen(a->name) + 1);
+	}
 	reply(req, list->str, list->len, size);
 }

@@ -15,6 +15,7 @@
 typedef struct {
 	char *name, *vm, *disk, *snapshot, *scratch, *method;
 	char *cbw_timeout, *timeout, *read_timeout, *connections;
+	char *chain, *since, *fallback, *keep, *view;
 	char *uid, *gid, *umask, *fsname;
 	int discard, strict, unsafe_qemu, allow_other, ro;
 	int foreground, debug, help, version, fake;
@@ -37,6 +38,11 @@ static const struct fuse_opt table[] = {
 	OPTION("timeout=%s", timeout),
 	OPTION("read_timeout=%s", read_timeout),
 	OPTION("connections=%s", connections),
+	OPTION("chain=%s", chain),
+	OPTION("since=%s", since),
+	OPTION("fallback=%s", fallback),
+	OPTION("keep=%s", keep),
+	OPTION("view=%s", view),
 	OPTION("uid=%s", uid),
 	OPTION("gid=%s", gid),
 	OPTION("umask=%s", umask),
@@ -103,8 +109,9 @@ static const char usage[] =
 	"  -V  print the version\n"
 	"  -o  name= vm= disk= snapshot=mount|mkdir discard strict scratch=\n"
 	"      method=auto|filter|job cbw_timeout= timeout= read_timeout=\n"
-	"      connections= unsafe_qemu uid= gid= umask= ro allow_other and\n"
-	"      FUSE's own: see mount.fleecefs(8)\n";
+	"      connections= chain= since= fallback=full keep= unsafe_qemu\n"
+	"      view=raw|delta|all uid= gid= umask= ro allow_other and FUSE's\n"
+	"      own: see mount.fleecefs(8)\n";
 
 /* -f, -n, -s and -v mean other things where mount(8) calls us. */
 static bool take_flag(Raw *raw, const char *arg)
@@ -188,6 +195,15 @@ static bool take_ids(Options *options, const Raw *raw, GError **error)
 	return true;
 }
 
+static bool set(Settings *settings, const char *word, const char *value,
+	GError **error)
+{
+	const char *accepted = value ?
+		settings_set(settings, word, value, NULL) : NULL;
+
+	return !accepted || bad_value(error, word, value, accepted);
+}
+
 static bool check_not_empty(const char *option, const char *text,
 	GError **error)
 {
@@ -202,21 +218,19 @@ static bool take_words(Options *options, const Raw *raw, GError **error)
 	if (!check_not_empty("name", raw->name, error) ||
 	    !check_not_empty("vm", raw->vm, error) ||
 	    !check_not_empty("disk", raw->disk, error) ||
-	    !check_not_empty("scratch", raw->scratch, error))
+	    !set(settings, "scratch", raw->scratch, error) ||
+	    !set(settings, "method", raw->method, error) ||
+	    !set(settings, "chain", raw->chain, error) ||
+	    !set(settings, "since", raw->since, error) ||
+	    !set(settings, "fallback", raw->fallback, error) ||
+	    !set(settings, "keep", raw->keep, error) ||
+	    !set(settings, "view", raw->view, error))
 		return false;
-	if (raw->method && !method_from_text(raw->method, &settings->method))
-		return bad_value(error, "method", raw->method,
-			"auto, filter or job");
 	if (raw->snapshot && !g_str_equal(raw->snapshot, "mount") &&
 	    !g_str_equal(raw->snapshot, "mkdir"))
 		return bad_value(error, "snapshot", raw->snapshot,
 			"mount or mkdir");
 	options->snapshot_on_mkdir = g_strcmp0(raw->snapshot, "mkdir") == 0;
-	if (raw->scratch) {
-		g_free(settings->scratch);
-		settings->scratch = g_canonicalize_filename(raw->scratch,
-			NULL);
-	}
 	return true;
 }
 
@@ -238,18 +252,31 @@ static bool take_settings(Options *options, const Raw *raw, GError **error)
 			&settings->connections, error);
 }
 
-static bool check_combination(const Raw *raw, GError **error)
+/* A .conf file may say for each VM what is missing here. */
+static bool has_settings(const char *source)
 {
-	if (raw->ro && (raw->discard ||
-		    g_strcmp0(raw->snapshot, "mkdir") == 0)) {
+	struct stat st;
+
+	return stat(source, &st) == 0 && S_ISREG(st.st_mode);
+}
+
+static bool check_combination(const Options *options, const Raw *raw,
+	GError **error)
+{
+	const char *option = raw->discard ? "discard" :
+		raw->chain ? "chain" : "snapshot=mkdir";
+
+	if (raw->ro && (raw->discard || raw->chain ||
+		    options->snapshot_on_mkdir)) {
 		fleece_set_error(error, EINVAL,
 			"option 'ro' does not go with '%s': the kernel would "
-			"refuse the %s before fleecefs is asked",
-			raw->discard ? "discard" : "snapshot=mkdir",
-			raw->discard ? "punch" : "mkdir");
+			"refuse the %s before fleecefs is asked", option,
+			raw->discard ? "punch" : raw->chain ? "commit" :
+			"mkdir");
 		return false;
 	}
-	return true;
+	return has_settings(options->source) ||
+		settings_check(options->settings, error);
 }
 
 /* Without symbolic links: that is the name in the kernel's list. */
@@ -294,8 +321,8 @@ static bool take_raw(Options *options, Raw *raw, GError **error)
 	options->debug = raw->debug;
 	options->fake = raw->fake;
 	options->allow_other = raw->allow_other;
-	return check_combination(raw, error) &&
-		take_settings(options, raw, error) &&
+	return take_settings(options, raw, error) &&
+		check_combination(options, raw, error) &&
 		take_ids(options, raw, error) &&
 		take_mountpoint(options, raw->words->pdata[1], error);
 }
@@ -325,7 +352,8 @@ static void raw_clear(Raw *raw)
 	char *texts[] = { raw->name, raw->vm, raw->disk, raw->snapshot,
 		raw->scratch, raw->method, raw->cbw_timeout, raw->timeout,
 		raw->read_timeout, raw->connections, raw->uid, raw->gid,
-		raw->umask };
+		raw->umask, raw->chain, raw->since, raw->fallback, raw->keep,
+		raw->view };
 
 	for (unsigned i = 0; i < G_N_ELEMENTS(texts); i++)
 		free(texts[i]);

@@ -69,7 +69,7 @@ static void disk_free(Disk *disk)
 	g_free(disk);
 }
 
-static char *disk_id(const QmpBlock *block)
+char *discover_id(const QmpBlock *block)
 {
 	char *id = qdev_id(block->qdev);
 
@@ -111,7 +111,7 @@ static bool add_disk(QmpClient *client, const QmpBlock *block,
 
 	if (!block->inserted || !block->qdev)
 		return true;
-	id = disk_id(block);
+	id = discover_id(block);
 	if (!globs_match(globs, id))
 		return true;
 	type = qmp_qom_type(client, block->qdev, error);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "disk-view.h"
+#include "disk-view-read.h"
 
 #include <errno.h>
 #include <string.h>
@@ -35,7 +35,7 @@ struct DiskView {
 	int scratch_fd;        /* -1: none */
 	NbdExport *export;     /* set at attach; NULL after close */
 	ExtentList *extents;   /* set at attach, never changes */
-	uint64_t allocated;    /* the same */
+	uint64_t allocated, dirty; /* the same */
 	MapText *mapfile, *json; /* the same */
 
 	GMutex lock;
@@ -88,19 +88,20 @@ void disk_view_free(DiskView *view)
 }
 
 bool disk_view_attach_take(DiskView *view, NbdExport *export,
-	ExtentList *allocation, GError **error)
+	const ExtentList *allocation, const ExtentList *dirty, GError **error)
 {
-	g_autoptr(ExtentList) zeros = allocation;
-	g_autoptr(ExtentList) dirty = extent_list_new_uniform(view->size,
+	g_autoptr(ExtentList) all = extent_list_new_uniform(view->size,
 		EXTENT_DIRTY);
 
 	view->export = export;
-	view->extents = extent_list_union(zeros, dirty);
+	view->extents = extent_list_union(allocation, dirty ? dirty : all);
 	if (!view->extents) {
 		fleece_set_error_errno(error, ENOMEM, "allocation map");
 		return false;
 	}
 	view->allocated = extent_list_total(view->extents, EXTENT_ZERO, 0);
+	view->dirty = extent_list_total(view->extents, EXTENT_DIRTY,
+		EXTENT_DIRTY);
 	view->mapfile = map_text_new(view->extents, MAP_FORMAT_MAPFILE);
 	view->json = map_text_new(view->extents, MAP_FORMAT_JSON);
 	return true;
@@ -337,7 +338,8 @@ static bool is_hole(const DiskView *view, uint64_t start, uint64_t end)
 	return extent_list_next(view->extents, start, EXTENT_ZERO, 0) >= end;
 }
 
-/* Registers the read; an errno where it must not begin. */
+/* Registers the read, which of a hole is over at once; an errno where it must
+ * not begin. */
 static int begin_read(DiskView *view, ReadOp *op, bool hole)
 {
 	int error = 0;
@@ -377,6 +379,27 @@ void disk_view_read(DiskView *view, void *buffer, size_t length,
 	nbd_export_read_async(view->export, buffer, length, offset, read_done,
 		op);
 	leave_export(view);
+}
+
+int disk_view_read_zeros(DiskView *view, void *buffer, size_t length,
+	uint64_t offset)
+{
+	ReadOp op = { .start = offset, .end = offset + length };
+	int error = begin_read(view, &op, true);
+
+	if (!error)
+		memset(buffer, 0, length);
+	return error;
+}
+
+uint64_t disk_view_next_kept(DiskView *view, uint64_t offset)
+{
+	uint64_t kept;
+
+	g_mutex_lock(&view->lock);
+	kept = range_set_next_gap(view->freed, offset);
+	g_mutex_unlock(&view->lock);
+	return kept;
 }
 
 /* Marks the range as freed.  Queues a trim and returns true where whole
@@ -445,6 +468,11 @@ const ExtentList *disk_view_extents(const DiskView *view)
 uint64_t disk_view_allocated(const DiskView *view)
 {
 	return view->allocated;
+}
+
+uint64_t disk_view_dirty(const DiskView *view)
+{
+	return view->dirty;
 }
 
 const MapText *disk_view_map_text(const DiskView *view, enum map_format format)

@@ -2,7 +2,8 @@
 /*
  * fleece-build.h - what the steps of a set-up share
  *
- * fleece.c prepares and exports, fleece-point.c makes the instant.
+ * fleece.c prepares and exports, fleece-point.c makes the instant,
+ * fleece-chain.c does what belongs to a chain.
  */
 #pragma once
 
@@ -10,11 +11,14 @@
 
 #include <glib.h>
 
+#include "chain-plan.h"
 #include "discover.h"
+#include "disk-chain.h"
 #include "disk-view.h"
 #include "fleece.h"
 #include "owner.h"
 #include "qmp-client.h"
+#include "qmp-transaction.h"
 
 /* One disk under construction. */
 typedef struct {
@@ -24,6 +28,9 @@ typedef struct {
 	int scratch_fd;    /* the view's; -1: read-only, nothing above it */
 	char *scratch, *filter, *access, *job; /* node names and job id */
 	char *export;      /* export id, and its name on the wire */
+	DiskChain *part;   /* in Fleece.chains */
+	ChainDisk *facts;  /* in FleeceBuild.chain; NULL without a chain */
+	const ChainBitmap *base; /* of facts; NULL where the disk is full */
 } BuildDisk;
 
 typedef struct {
@@ -32,6 +39,8 @@ typedef struct {
 	Owner *owner;       /* our note */
 	GPtrArray *found;   /* Disks */
 	GPtrArray *disks;   /* BuildDisks */
+	GPtrArray *chain;   /* ChainDisks of the VM; NULL without a chain */
+	unsigned connections; /* NBD connections a disk */
 	char *directory;    /* of the NBD socket; NULL once it is gone */
 	unsigned directory_undo;
 	gint64 pause_ends;  /* monotonic us; 0: we have stopped nobody */
@@ -44,3 +53,32 @@ typedef struct {
  * fleece's instant_ms and pause_us.
  */
 bool fleece_point(FleeceBuild *build, GError **error);
+
+/*
+ * The chain's part.  A write of the guest may come between any two commands,
+ * so what is pending records before the instant, and what the base holds is
+ * copied after it: a block is in both increments rather than in none.
+ */
+
+/* Reads the checkpoints and decides what is incremental; changes nothing in
+ * QEMU.  Sets the fleece's chains. */
+bool fleece_chain_plan(FleeceBuild *build, GError **error);
+
+/* Deletes bitmaps that can be of no use any more. */
+bool fleece_chain_clean(FleeceBuild *build, GError **error);
+
+/* Settles the instant and registers the undo of what it makes pending. */
+bool fleece_chain_begin(FleeceBuild *build, GError **error);
+
+/* Adds the actions to a transaction: begin to record, copy what the base
+ * recorded. */
+void fleece_chain_mark(FleeceBuild *build, QmpTransaction *transaction);
+void fleece_chain_copy(FleeceBuild *build, QmpTransaction *transaction);
+
+/* That copy: its name on the scratch node and as a metadata context; NULL
+ * where the disk is full. */
+const char *fleece_chain_bitmap(const BuildDisk *disk);
+const char *fleece_chain_context(const BuildDisk *disk);
+
+/* The disk's maps have been read. */
+void fleece_chain_shown(const BuildDisk *disk);

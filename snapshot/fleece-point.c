@@ -7,7 +7,6 @@
 #include "qmp-block.h"
 #include "qmp-object.h"
 #include "qmp-query.h"
-#include "qmp-transaction.h"
 
 /* A guest that stands still longer than this is let go, whatever it costs. */
 #define PAUSE_LIMIT_MS 5000
@@ -16,11 +15,6 @@
 #define PAUSE_BUDGET_MS 4000
 /* What that one has, beyond the budget. */
 #define PAUSE_CONT_MS 500
-
-static gint64 now_ms(void)
-{
-	return g_get_real_time() / 1000;
-}
 
 static unsigned count_written(const FleeceBuild *build)
 {
@@ -42,6 +36,8 @@ static bool add_filter(FleeceBuild *build, const BuildDisk *disk,
 		.file = disk->disk->node,
 		.target = disk->scratch,
 		.cbw_timeout = build->fleece->plan.cbw_timeout,
+		.bitmap = disk->part->limited ? fleece_chain_bitmap(disk) :
+						NULL,
 	};
 
 	return undo_list_add(build->request->undo, UNDO_NODE, disk->filter,
@@ -130,14 +126,43 @@ static bool resume(FleeceBuild *build, unsigned undo, gint64 stopped,
 	return true;
 }
 
-/* All that belongs to the instant. */
-static bool attach(FleeceBuild *build, GError **error)
+/* Whether the nodes can only be made when the guest stands still: this QEMU
+ * needs it, or a filter is made after what the base has recorded. */
+static bool builds_in_pause(const FleeceBuild *build)
 {
-	bool build_now = build->fleece->plan.build_in_pause;
+	bool limited = false;
 
-	build->fleece->instant_ms = now_ms();
-	return (!build_now || for_written(build, add_filter, error)) &&
+	for (guint i = 0; i < build->disks->len; i++) {
+		const BuildDisk *disk = build->disks->pdata[i];
+
+		limited |= disk->part->limited;
+	}
+	return limited || build->fleece->plan.build_in_pause;
+}
+
+static bool run(FleeceBuild *build, QmpTransaction *transaction,
+	GError **error)
+{
+	limit_command(build);
+	return qmp_transaction_run(transaction, build->client, error);
+}
+
+/* All that belongs to the instant; still says that the guest stands still,
+ * so that it is one for the bitmaps, too. */
+static bool attach(FleeceBuild *build, bool still, GError **error)
+{
+	bool build_now = builds_in_pause(build);
+	g_autoptr(QmpTransaction) before = qmp_transaction_new();
+	g_autoptr(QmpTransaction) after = qmp_transaction_new();
+
+	if (!fleece_chain_begin(build, error))
+		return false;
+	fleece_chain_mark(build, before);
+	fleece_chain_copy(build, still ? before : after);
+	return run(build, before, error) &&
+		(!build_now || for_written(build, add_filter, error)) &&
 		for_written(build, attach_filter, error) &&
+		run(build, after, error) &&
 		(!build_now || for_written(build, add_access, error));
 }
 
@@ -148,7 +173,7 @@ static bool attach_in_pause(FleeceBuild *build, unsigned undo, GError **error)
 
 	if (!qmp_stop(build->client, error))
 		return false;
-	attached = attach(build, error);
+	attached = attach(build, true, error);
 	return resume(build, undo, stopped, attached ? error : NULL) &&
 		attached;
 }
@@ -183,7 +208,7 @@ static bool attach_paused(FleeceBuild *build, GError **error)
  * between the first and the last. */
 static bool point_by_filter(FleeceBuild *build, GError **error)
 {
-	bool in_pause = build->fleece->plan.build_in_pause;
+	bool in_pause = builds_in_pause(build);
 	bool running;
 
 	if ((!in_pause && !for_written(build, add_filter, error)) ||
@@ -192,7 +217,7 @@ static bool point_by_filter(FleeceBuild *build, GError **error)
 	if (running && count_written(build) > (in_pause ? 0 : 1)) {
 		if (!attach_paused(build, error))
 			return false;
-	} else if (!attach(build, error)) {
+	} else if (!attach(build, !running, error)) {
 		return false;
 	}
 	return in_pause || for_written(build, add_access, error);
@@ -219,11 +244,13 @@ static bool point_by_job(FleeceBuild *build, GError **error)
 {
 	g_autoptr(QmpTransaction) transaction = qmp_transaction_new();
 
-	if (!for_written(build, add_job_undo, error))
+	if (!for_written(build, add_job_undo, error) ||
+	    !fleece_chain_begin(build, error))
 		return false;
+	fleece_chain_mark(build, transaction);
 	for (guint i = 0; i < build->disks->len; i++)
 		add_backup(build, build->disks->pdata[i], transaction);
-	build->fleece->instant_ms = now_ms();
+	fleece_chain_copy(build, transaction);
 	return qmp_transaction_run(transaction, build->client, error) &&
 		for_written(build, add_access, error);
 }

@@ -43,6 +43,7 @@ void fleece_free(Fleece *fleece)
 		disk_view_free(fleece->disks->pdata[i]);
 	}
 	g_clear_pointer(&fleece->disks, g_ptr_array_unref);
+	g_clear_pointer(&fleece->chains, g_ptr_array_unref);
 	g_free(fleece->qemu_version);
 	g_free(fleece);
 }
@@ -53,6 +54,7 @@ static void build_clear(FleeceBuild *build)
 	g_clear_pointer(&build->owner, owner_free);
 	g_clear_pointer(&build->disks, g_ptr_array_unref);
 	g_clear_pointer(&build->found, g_ptr_array_unref);
+	g_clear_pointer(&build->chain, g_ptr_array_unref);
 	g_clear_pointer(&build->fleece, fleece_free);
 	g_clear_pointer(&build->directory, g_free);
 }
@@ -275,7 +277,7 @@ static bool find_disks(FleeceBuild *build, GError **error)
 
 static unsigned count_connections(const FleeceBuild *build)
 {
-	return build->disks->len * build->request->settings->connections;
+	return build->disks->len * build->connections;
 }
 
 /* A refused start means that the server is somebody else's: its undo must not
@@ -333,6 +335,8 @@ static bool prepare(FleeceBuild *build, GError **error)
 {
 	return claim(build, error) && make_plan(build, error) &&
 		check_server_free(build, error) && find_disks(build, error) &&
+		fleece_chain_plan(build, error) &&
+		fleece_chain_clean(build, error) &&
 		for_disks(build, add_scratch, error) &&
 		start_server(build, error);
 }
@@ -342,7 +346,7 @@ static bool prepare(FleeceBuild *build, GError **error)
 static bool note_deposits(FleeceBuild *build, const BuildDisk *disk,
 	GError **error)
 {
-	unsigned n = build->request->settings->connections;
+	unsigned n = build->connections;
 
 	for (unsigned i = 0; i < n; i++) {
 		g_autofree char *name = g_strdup_printf("fl-%s-n%u",
@@ -363,6 +367,8 @@ static bool add_export(FleeceBuild *build, BuildDisk *disk, GError **error)
 		.node = written ? disk->access : disk->disk->node,
 		.name = disk->export,
 		.writable = written,
+		.bitmap = fleece_chain_bitmap(disk),
+		.bitmap_node = disk->scratch,
 	};
 
 	return note_deposits(build, disk, error) &&
@@ -383,20 +389,44 @@ static int deposited_socket(FleeceBuild *build, unsigned number,
 	return autofd_steal(&fd);
 }
 
+/* Of two contexts on one connection QEMU would lose count. */
+static const char *context_of(const BuildDisk *disk, unsigned connection)
+{
+	if (connection == 0)
+		return "base:allocation";
+	return connection == 1 ? fleece_chain_context(disk) : NULL;
+}
+
 static bool connect_export(FleeceBuild *build, BuildDisk *disk,
 	NbdExport *export, GError **error)
 {
-	unsigned n = build->request->settings->connections;
+	unsigned n = build->connections;
 
 	for (unsigned i = 0; i < n; i++) {
 		int fd = deposited_socket(build, disk->number * n + i, error);
 
 		if (fd < 0 ||
-		    !nbd_export_connect_take(export, fd,
-			    i == 0 ? "base:allocation" : NULL, error))
+		    !nbd_export_connect_take(export, fd, context_of(disk, i),
+			    error))
 			return false;
 	}
 	return true;
+}
+
+/* What is dirty and what is allocated; *dirty is NULL where all is dirty. */
+static bool read_maps(const BuildDisk *disk, NbdExport *export,
+	ExtentList **dirty, ExtentList **allocation, GError **error)
+{
+	const char *context = fleece_chain_context(disk);
+
+	if (context) {
+		*dirty = nbd_export_read_dirty(export, context, error);
+		if (!*dirty)
+			return false;
+	}
+	*allocation = nbd_export_read_allocation(export,
+		disk->part->limited ? *dirty : NULL, error);
+	return *allocation;
 }
 
 /* The map is read before anybody can trim: QEMU refuses block status over
@@ -416,14 +446,15 @@ static bool attach_view(FleeceBuild *build, BuildDisk *disk, GError **error)
 	g_autoptr(NbdExport) export = nbd_export_new(
 		request->loops[disk->number % request->n_loops], &config);
 	g_autoptr(ExtentList) allocation = NULL;
+	g_autoptr(ExtentList) dirty = NULL;
 
-	if (!connect_export(build, disk, export, error))
+	if (!connect_export(build, disk, export, error) ||
+	    !read_maps(disk, export, &dirty, &allocation, error) ||
+	    !disk_view_attach_take(disk->view, g_steal_pointer(&export),
+		    allocation, dirty, error))
 		return false;
-	allocation = nbd_export_read_allocation(export, NULL, error);
-	if (!allocation)
-		return false;
-	return disk_view_attach_take(disk->view, g_steal_pointer(&export),
-		g_steal_pointer(&allocation), error);
+	fleece_chain_shown(disk);
+	return true;
 }
 
 static void remove_directory(FleeceBuild *build)
@@ -458,7 +489,11 @@ Fleece *fleece_new(const FleeceRequest *request, GError **error)
 {
 	g_auto(FleeceBuild) build = { .request = request };
 
+	/* each map is asked for over a connection of its own */
+	build.connections = MAX(request->settings->connections,
+		request->settings->chain ? 2 : 1);
 	build.fleece = g_new0(Fleece, 1);
+	build.fleece->view = request->settings->view;
 	build.fleece->disks = g_ptr_array_new();
 	if (!prepare(&build, error) || !fleece_point(&build, error) ||
 	    !export_all(&build, error)) {

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 
+#include "checkpoint.h"
 #include "fleece-error.h"
 #include "owner.h"
 #include "qmp-query.h"
@@ -88,6 +89,30 @@ static bool list_exports(UndoList *list, QmpClient *client, const Owner *owner,
 	return exports != NULL;
 }
 
+/* Every chain's: what is pending has no other owner than the dead one. */
+static void add_pending(UndoList *list, const QmpNode *node)
+{
+	for (guint i = 0; i < node->bitmaps->len; i++) {
+		const QmpBitmap *bitmap = node->bitmaps->pdata[i];
+		g_autoptr(Checkpoint) checkpoint = checkpoint_from_name(
+			bitmap->name);
+
+		if (checkpoint && checkpoint->pending)
+			undo_list_add(list, UNDO_BITMAP, node->node,
+				bitmap->name, NULL, NULL, NULL);
+	}
+}
+
+static bool list_pending(UndoList *list, QmpClient *client, GError **error)
+{
+	g_autoptr(GPtrArray) nodes = qmp_query_named_block_nodes(client,
+		error);
+
+	for (guint i = 0; nodes && i < nodes->len; i++)
+		add_pending(list, nodes->pdata[i]);
+	return nodes;
+}
+
 static void list_deposits(UndoList *list, const Owner *owner)
 {
 	for (unsigned i = 0; i < owner->fds; i++) {
@@ -111,7 +136,8 @@ static UndoList *list_leftovers(QmpClient *client, const char *vm,
 	undo_list_add(list, UNDO_FDSET, note, NULL, NULL, NULL, NULL);
 	if (owner->server)
 		undo_list_add(list, UNDO_SERVER, NULL, NULL, NULL, NULL, NULL);
-	if (!list_nodes(list, client, owner, error) ||
+	if (!list_pending(list, client, error) ||
+	    !list_nodes(list, client, owner, error) ||
 	    !list_jobs(list, client, owner, error) ||
 	    !list_access(list, client, owner, error))
 		return NULL;

@@ -5,6 +5,7 @@
 
 #include <json-c/json.h>
 
+#include "instant.h"
 #include "snapshot-make.h"
 
 /* These take the value and keep the text in one place: json-c's own names
@@ -71,17 +72,34 @@ static void put_method(struct json_object *object, const Fleece *fleece)
 	put(object, "warnings", warnings(plan));
 }
 
-static struct json_object *disk_facts(const DiskView *disk)
+/* null where there is no such instant. */
+static void put_instant(struct json_object *object, const char *key, gint64 ms)
 {
+	g_autofree char *text = ms ? instant_to_text(ms) : NULL;
+
+	put_text(object, key, text);
+}
+
+static void put_chain(struct json_object *object, const DiskChain *chain)
+{
+	put_text(object, "mode", chain->reason ? "full" : "incremental");
+	put_text(object, "reason", chain->reason);
+	put_instant(object, "base", chain->base_ms);
+	put_instant(object, "content", chain->content_ms);
+	put(object, "limited", json_object_new_boolean(chain->limited));
+}
+
+static struct json_object *disk_facts(const Snapshot *snapshot, unsigned index)
+{
+	const DiskView *disk = snapshot_disk(snapshot, index);
 	struct json_object *object = json_object_new_object();
 
 	put_text(object, "name", disk_view_name(disk));
 	put_text(object, "id", disk_view_id(disk));
 	put_number(object, "size", disk_view_size(disk));
 	put_number(object, "allocated", disk_view_allocated(disk));
-	put_text(object, "mode", "full");
-	put_text(object, "reason", "no-chain");
-	put_number(object, "dirty", disk_view_size(disk));
+	put_chain(object, snapshot_chain(snapshot, index));
+	put_number(object, "dirty", disk_view_dirty(disk));
 	return object;
 }
 
@@ -92,20 +110,21 @@ char *report_vm_json(const Snapshot *snapshot)
 
 	put_text(object, "vm", snapshot_vm(snapshot));
 	put_text(object, "instant", snapshot_instant_text(snapshot));
+	put_text(object, "chain", snapshot_chain(snapshot, 0)->chain);
 	put_method(object, snapshot_fleece(snapshot));
 	for (unsigned i = 0; i < snapshot_n_disks(snapshot); i++)
-		json_object_array_add(disks,
-			disk_facts(snapshot_disk(snapshot, i)));
+		json_object_array_add(disks, disk_facts(snapshot, i));
 	put(object, "disks", disks);
 	return to_text(object);
 }
 
-static struct json_object *disk_status(DiskView *disk)
+static struct json_object *disk_status(const Snapshot *snapshot,
+	unsigned index)
 {
-	struct json_object *object = disk_facts(disk);
+	struct json_object *object = disk_facts(snapshot, index);
 	DiskStats stats;
 
-	disk_view_stats(disk, &stats);
+	disk_view_stats(snapshot_disk(snapshot, index), &stats);
 	put_number(object, "read_bytes", stats.read);
 	put_number(object, "freed_bytes", stats.freed);
 	put_number(object, "scratch_bytes", stats.scratch);
@@ -115,7 +134,6 @@ static struct json_object *disk_status(DiskView *disk)
 
 static void put_snapshot(struct json_object *object, Snapshot *snapshot)
 {
-	gint64 now_ms = g_get_real_time() / 1000;
 	struct json_object *disks = json_object_new_array();
 	g_autofree char *why = NULL;
 
@@ -123,12 +141,14 @@ static void put_snapshot(struct json_object *object, Snapshot *snapshot)
 		snapshot_get_state(snapshot, &why)));
 	put_text(object, "why", why);
 	put_text(object, "instant", snapshot_instant_text(snapshot));
+	put_text(object, "chain", snapshot_chain(snapshot, 0)->chain);
+	put(object, "committed", json_object_new_boolean(
+		snapshot_is_committed(snapshot)));
 	put_decimal(object, "age_s",
-		(now_ms - snapshot_instant(snapshot)) / 1000.0);
+		(instant_now() - snapshot_instant(snapshot)) / 1000.0);
 	put_method(object, snapshot_fleece(snapshot));
 	for (unsigned i = 0; i < snapshot_n_disks(snapshot); i++)
-		json_object_array_add(disks,
-			disk_status(snapshot_disk(snapshot, i)));
+		json_object_array_add(disks, disk_status(snapshot, i));
 	put(object, "disks", disks);
 }
 

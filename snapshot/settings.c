@@ -1,6 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "settings.h"
 
+#include <errno.h>
+
+#include "checkpoint.h"
+#include "fleece-error.h"
+#include "instant.h"
+
 Settings *settings_new(void)
 {
 	Settings *settings = g_new0(Settings, 1);
@@ -20,6 +26,7 @@ Settings *settings_copy(const Settings *settings)
 
 	copy->disks = g_strdup(settings->disks);
 	copy->scratch = g_strdup(settings->scratch);
+	copy->chain = g_strdup(settings->chain);
 	return copy;
 }
 
@@ -29,6 +36,7 @@ void settings_free(Settings *settings)
 		return;
 	g_free(settings->disks);
 	g_free(settings->scratch);
+	g_free(settings->chain);
 	g_free(settings);
 }
 
@@ -38,20 +46,126 @@ static const char *const method_names[] = {
 	[METHOD_JOB] = "job",
 };
 
-bool method_from_text(const char *text, enum method *method)
+static const char *const view_names[] = {
+	[VIEW_RAW] = "raw",
+	[VIEW_DELTA] = "delta",
+	[VIEW_ALL] = "all",
+};
+
+/* The index of value in names; -1 where it is not there. */
+static int index_of(const char *value, const char *const *names, int n)
 {
-	for (unsigned i = 0; i < G_N_ELEMENTS(method_names); i++) {
-		if (g_str_equal(text, method_names[i])) {
-			*method = i;
-			return true;
-		}
-	}
-	return false;
+	while (--n >= 0 && !g_str_equal(value, names[n]))
+		;
+	return n;
 }
 
 const char *method_to_text(enum method method)
 {
 	return method_names[method];
+}
+
+static bool set_scratch(Settings *settings, const char *value)
+{
+	g_free(settings->scratch);
+	settings->scratch = g_canonicalize_filename(value, NULL);
+	return value[0];
+}
+
+static bool set_method(Settings *settings, const char *value)
+{
+	int method = index_of(value, method_names,
+		G_N_ELEMENTS(method_names));
+
+	settings->method = MAX(method, 0);
+	return method >= 0;
+}
+
+static bool set_chain(Settings *settings, const char *value)
+{
+	g_free(settings->chain);
+	settings->chain = g_strdup(value);
+	return checkpoint_is_chain_name(value);
+}
+
+static bool set_since(Settings *settings, const char *value)
+{
+	return instant_from_text(value, &settings->since_ms) &&
+		settings->since_ms > 0;
+}
+
+static bool set_fallback(Settings *settings, const char *value)
+{
+	settings->fallback_full = g_str_equal(value, "full");
+	return settings->fallback_full;
+}
+
+static bool set_keep(Settings *settings, const char *value)
+{
+	guint64 keep;
+
+	if (!g_ascii_string_to_unsigned(value, 10, 1, 1000, &keep, NULL))
+		return false;
+	settings->keep = keep;
+	return true;
+}
+
+static bool set_view(Settings *settings, const char *value)
+{
+	int view = index_of(value, view_names, G_N_ELEMENTS(view_names));
+
+	settings->view = MAX(view, 0);
+	return view >= 0;
+}
+
+static const struct {
+	const char *word;
+	bool (*set)(Settings *settings, const char *value);
+	const char *accepted;
+} words[] = {
+	{ "scratch", set_scratch, "a text that is not empty" },
+	{ "method", set_method, "auto, filter or job" },
+	{ "chain", set_chain, "a name of up to 200 letters, digits, '_' and "
+		"'-'" },
+	{ "since", set_since, "an instant as 20261120T234501123Z" },
+	{ "fallback", set_fallback, "full" },
+	{ "keep", set_keep, "a whole number from 1 to 1000" },
+	{ "view", set_view, "raw, delta or all" },
+};
+
+const char *settings_set(Settings *settings, const char *word,
+	const char *value, bool *known)
+{
+	for (unsigned i = 0; i < G_N_ELEMENTS(words); i++) {
+		if (!g_str_equal(word, words[i].word))
+			continue;
+		if (known)
+			*known = true;
+		return words[i].set(settings, value) ? NULL :
+						       words[i].accepted;
+	}
+	if (known)
+		*known = false;
+	return "nothing";
+}
+
+bool settings_check(const Settings *settings, GError **error)
+{
+	const char *needs_chain = settings->since_ms ? "since" :
+		settings->keep ? "keep" :
+		settings->view != VIEW_RAW ? "view" : NULL;
+
+	if (needs_chain && !settings->chain) {
+		fleece_set_error(error, EINVAL, "option '%s' needs 'chain'",
+			needs_chain);
+		return false;
+	}
+	if (settings->fallback_full && !settings->since_ms) {
+		fleece_set_error(error, EINVAL,
+			"option 'fallback' needs 'since'");
+		return false;
+	}
+	return true;
 }
 
 bool globs_match(const char *globs, const char *name)

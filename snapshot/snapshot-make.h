@@ -8,6 +8,16 @@
 /* Takes the fleece. */
 Snapshot *snapshot_new_take(const char *vm, Fleece *fleece);
 
+/*
+ * 0 where everything that was read of it was right, so that a copy may be
+ * relied upon; else the errno, with *why, static.  EBUSY where a data file is
+ * open and force is not set.  Asks QEMU whether the snapshot still holds:
+ * blocks.
+ */
+int snapshot_check_whole(Snapshot *snapshot, bool force, const char **why);
+
+void snapshot_set_committed(Snapshot *snapshot);
+
 /* From here on it cannot be opened; false where a data file is open and force
  * is not set. */
 bool snapshot_begin_release(Snapshot *snapshot, bool force);

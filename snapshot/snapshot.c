@@ -3,6 +3,7 @@
 
 #include <errno.h>
 
+#include "instant.h"
 #include "report.h"
 #include "snapshot-make.h"
 
@@ -18,6 +19,7 @@ struct Snapshot {
 	enum snapshot_state state; /* lock */
 	char *why;                 /* lock */
 	unsigned open_files;       /* lock */
+	bool committed;            /* lock */
 };
 
 static const char *const state_names[] = {
@@ -52,14 +54,6 @@ static void disk_failed(void *opaque, int errnum, const char *why)
 		errnum == ESTALE ? "broken" : "gone", why);
 	for (unsigned i = 0; i < snapshot_n_disks(snapshot); i++)
 		disk_view_fail(snapshot_disk(snapshot, i), errnum);
-}
-
-static char *instant_to_text(gint64 ms)
-{
-	g_autoptr(GDateTime) time = g_date_time_new_from_unix_utc(ms / 1000);
-	g_autofree char *seconds = g_date_time_format(time, "%Y%m%dT%H%M%S");
-
-	return g_strdup_printf("%s%03dZ", seconds, (int)(ms % 1000));
 }
 
 Snapshot *snapshot_new_take(const char *vm, Fleece *fleece)
@@ -129,6 +123,16 @@ DiskView *snapshot_disk(const Snapshot *snapshot, unsigned index)
 	return snapshot->fleece->disks->pdata[index];
 }
 
+const DiskChain *snapshot_chain(const Snapshot *snapshot, unsigned index)
+{
+	return snapshot->fleece->chains->pdata[index];
+}
+
+enum view snapshot_view(const Snapshot *snapshot)
+{
+	return snapshot->fleece->view;
+}
+
 const char *snapshot_json(const Snapshot *snapshot)
 {
 	return snapshot->json;
@@ -184,6 +188,69 @@ bool snapshot_begin_release(Snapshot *snapshot, bool force)
 	for (unsigned i = 0; i < snapshot_n_disks(snapshot); i++)
 		disk_view_fail(snapshot_disk(snapshot, i), ESTALE);
 	return true;
+}
+
+bool snapshot_is_committed(Snapshot *snapshot)
+{
+	bool committed;
+
+	g_mutex_lock(&snapshot->lock);
+	committed = snapshot->committed;
+	g_mutex_unlock(&snapshot->lock);
+	return committed;
+}
+
+void snapshot_set_committed(Snapshot *snapshot)
+{
+	g_mutex_lock(&snapshot->lock);
+	snapshot->committed = true;
+	g_mutex_unlock(&snapshot->lock);
+}
+
+static bool is_open(Snapshot *snapshot)
+{
+	bool open;
+
+	g_mutex_lock(&snapshot->lock);
+	open = snapshot->open_files > 0;
+	g_mutex_unlock(&snapshot->lock);
+	return open;
+}
+
+static bool has_failed_reads(Snapshot *snapshot)
+{
+	unsigned failed = 0;
+
+	for (unsigned i = 0; i < snapshot_n_disks(snapshot); i++) {
+		DiskStats stats;
+
+		disk_view_stats(snapshot_disk(snapshot, i), &stats);
+		failed += stats.failed_reads;
+	}
+	return failed > 0;
+}
+
+int snapshot_check_whole(Snapshot *snapshot, bool force, const char **why)
+{
+	/* what it finds shows in the state below */
+	for (unsigned i = 0; i < snapshot_n_disks(snapshot); i++)
+		disk_view_probe(snapshot_disk(snapshot, i));
+	switch (snapshot_get_state(snapshot, NULL)) {
+	case SNAPSHOT_LIVE:
+		break;
+	case SNAPSHOT_GONE:
+		*why = "its QEMU is gone";
+		return EIO;
+	default:
+		*why = "the snapshot broke";
+		return ESTALE;
+	}
+	if (has_failed_reads(snapshot)) {
+		*why = "a read of it failed, so the copy is not complete";
+		return EIO;
+	}
+	*why = "a file of its snapshot is open";
+	return is_open(snapshot) && !force ? EBUSY : 0;
 }
 
 void snapshot_end(Snapshot *snapshot)

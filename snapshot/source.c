@@ -144,14 +144,8 @@ static bool conf_key(VmConfig *config, const char *key, const char *value)
 	} else if (g_str_equal(key, "disks")) {
 		g_free(config->settings->disks);
 		config->settings->disks = g_strdup(value);
-	} else if (g_str_equal(key, "scratch")) {
-		g_free(config->settings->scratch);
-		config->settings->scratch = g_canonicalize_filename(value,
-			NULL);
-	} else if (g_str_equal(key, "method")) {
-		return method_from_text(value, &config->settings->method);
 	} else {
-		return false;
+		return !settings_set(config->settings, key, value, NULL);
 	}
 	return true;
 }
@@ -177,8 +171,8 @@ static bool conf_group(Source *source, GKeyFile *file, const char *group,
 		}
 		if (!conf_key(config, *key, value)) {
 			fleece_set_error(error, EINVAL,
-				"%s: group [%s]: bad setting '%s=%s' (qmp, "
-				"disks, scratch, method=auto|filter|job)",
+				"%s: group [%s]: bad setting '%s=%s' (see "
+				"mount.fleecefs(8))",
 				source->spec, group, *key, value);
 			return false;
 		}
@@ -186,6 +180,10 @@ static bool conf_group(Source *source, GKeyFile *file, const char *group,
 	if (config && !config->qmp) {
 		fleece_set_error(error, EINVAL, "%s: group [%s] has no qmp=",
 			source->spec, group);
+		return false;
+	}
+	if (config && !settings_check(config->settings, error)) {
+		g_prefix_error(error, "%s: group [%s]: ", source->spec, group);
 		return false;
 	}
 	return true;

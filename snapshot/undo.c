@@ -15,6 +15,7 @@
 #include "qmp-job.h"
 #include "qmp-object.h"
 #include "qmp-query.h"
+#include "qmp-transaction.h"
 
 #define RUN_ATTEMPTS 3
 
@@ -208,6 +209,36 @@ static bool undo_server(QmpClient *client, GError **error)
 	return true;
 }
 
+static const QmpBitmap *find_bitmap(const QmpNode *node, const char *name)
+{
+	for (guint i = 0; i < node->bitmaps->len; i++) {
+		const QmpBitmap *bitmap = node->bitmaps->pdata[i];
+
+		if (g_str_equal(bitmap->name, name))
+			return bitmap;
+	}
+	return NULL;
+}
+
+/* It is gone where it was committed.  On a node that an external snapshot has
+ * made a lower layer it has to stay: whoever finds it later drops it. */
+static bool undo_bitmap(QmpClient *client, const Undo *undo, GError **error)
+{
+	g_autoptr(GPtrArray) nodes = qmp_query_named_block_nodes(client,
+		error);
+	bool there = false;
+
+	for (guint i = 0; nodes && i < nodes->len; i++) {
+		const QmpNode *node = nodes->pdata[i];
+
+		if (g_str_equal(node->node, undo->a) && !node->read_only)
+			there = find_bitmap(node, undo->b);
+	}
+	if (!nodes || !there)
+		return nodes;
+	return qmp_bitmap_remove(client, undo->a, undo->b, error);
+}
+
 /* Somebody else's note stays: ours may never have got in. */
 static bool undo_owner(QmpClient *client, const Undo *undo, GError **error)
 {
@@ -247,6 +278,8 @@ static bool undo_one(QmpClient *client, const Undo *undo, GError **error)
 		return qmp_block_export_del(client, undo->a, error);
 	case UNDO_STOP:
 		return qmp_cont(client, error);
+	case UNDO_BITMAP:
+		return undo_bitmap(client, undo, error);
 	}
 	g_assert_not_reached();
 }

@@ -33,10 +33,17 @@ static void carry_out(gpointer data, gpointer unused)
 	g_autofree Order *order = data;
 	g_autoptr(GError) error = NULL;
 
-	if (order->verb == VM_TAKE)
+	switch (order->verb) {
+	case VM_TAKE:
 		vm_take(order->vm, &error);
-	else
+		break;
+	case VM_COMMIT:
+		vm_commit(order->vm, order->force, &error);
+		break;
+	case VM_RELEASE:
 		vm_release(order->vm, order->force, &error);
+		break;
+	}
 	order->done(order->opaque, error);
 }
 

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 
+#include "commit.h"
 #include "fleece-error.h"
 #include "fleece.h"
 #include "snapshot-make.h"
@@ -13,7 +14,8 @@ struct Vm {
 	UndoList *undo; /* whoever set busy; made at the first snapshot */
 
 	GMutex lock;
-	bool busy;          /* a snapshot is being taken or released; lock */
+	bool busy;          /* a snapshot is being taken, committed or
+			     * released; lock */
 	Snapshot *snapshot; /* lock */
 	char *error;        /* lock */
 };
@@ -134,7 +136,8 @@ bool vm_take(Vm *vm, GError **error)
 		fleece_set_error(error, refused, "VM %s: %s",
 			vm->config->name, refused == EEXIST ?
 			"it has a snapshot" :
-			"its snapshot is just being taken or released");
+			"its snapshot is just being taken, committed or "
+			"released");
 		return false;
 	}
 	snapshot = take(vm, &failure);
@@ -142,6 +145,66 @@ bool vm_take(Vm *vm, GError **error)
 		g_prefix_error(&failure, "VM %s: ", vm->config->name);
 	finish(vm, snapshot, failure);
 	if (snapshot)
+		return true;
+	g_propagate_error(error, g_steal_pointer(&failure));
+	return false;
+}
+
+static int begin_commit(Vm *vm, Snapshot **snapshot)
+{
+	int error = 0;
+
+	g_mutex_lock(&vm->lock);
+	if (vm->busy)
+		error = EBUSY;
+	else if (!vm->snapshot)
+		error = ENOENT;
+	else
+		vm->busy = true;
+	if (!error)
+		*snapshot = snapshot_ref(vm->snapshot);
+	g_mutex_unlock(&vm->lock);
+	return error;
+}
+
+static bool commit_snapshot(Vm *vm, Snapshot *snapshot, bool force,
+	GError **error)
+{
+	const VmConfig *config = vm->config;
+	const char *why = "it has no chain";
+	int refused = config->settings->chain ?
+		snapshot_check_whole(snapshot, force, &why) : EINVAL;
+
+	if (refused) {
+		fleece_set_error(error, refused, "commit: %s", why);
+		return false;
+	}
+	if (!commit(snapshot_fleece(snapshot), config->name, config->qmp,
+		    config->settings, error))
+		return false;
+	snapshot_set_committed(snapshot);
+	return true;
+}
+
+bool vm_commit(Vm *vm, bool force, GError **error)
+{
+	g_autoptr(Snapshot) snapshot = NULL;
+	g_autoptr(GError) failure = NULL;
+	int refused = begin_commit(vm, &snapshot);
+
+	if (refused) {
+		fleece_set_error(error, refused, "VM %s: commit: %s",
+			vm->config->name, refused == ENOENT ?
+			"it has no snapshot" :
+			"its snapshot is just being taken, committed or "
+			"released");
+		return false;
+	}
+	commit_snapshot(vm, snapshot, force, &failure);
+	if (failure)
+		g_prefix_error(&failure, "VM %s: ", vm->config->name);
+	finish(vm, snapshot, failure);
+	if (!failure)
 		return true;
 	g_propagate_error(error, g_steal_pointer(&failure));
 	return false;
@@ -177,7 +240,7 @@ bool vm_release(Vm *vm, bool force, GError **error)
 			vm->config->name, refused == ENOENT ?
 			"it has no snapshot" :
 			"a file of its snapshot is open, or it is just being "
-			"taken or released");
+			"taken, committed or released");
 		return false;
 	}
 	fleece_undo(vm->undo, vm->config->qmp,

@@ -12,10 +12,13 @@
 
 #include <glib.h>
 
+/* The last one that has a text. */
+#define INSTANT_MAX G_GINT64_CONSTANT(253402300799999)
+
 /* The instant that it is now, by the system's clock. */
 gint64 instant_now(void);
 
-/* The text, to be freed with g_free(). ms is of the years 1970 to 9999. */
+/* The text, to be freed with g_free(). ms is from 0 to INSTANT_MAX. */
 char *instant_to_text(gint64 ms);
 
 /* Sets *ms; false for everything but such a text of a real date. */

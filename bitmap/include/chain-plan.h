@@ -78,15 +78,15 @@ bool chain_plan_bases(const ChainWish *wish, const ChainDisk *const *disks,
 
 /*
  * The instant of a checkpoint made at now_ms: behind every other of the
- * chain, also where the clock went back.
+ * chain, also where the clock went back.  EOVERFLOW where nothing can be.
  */
-gint64 chain_plan_instant(const char *chain, const ChainDisk *const *disks,
-	size_t n, gint64 now_ms);
+bool chain_plan_instant(const char *chain, const ChainDisk *const *disks,
+	size_t n, gint64 now_ms, gint64 *instant_ms, GError **error);
 
 /* Names of the disk's bitmaps, in an array that owns them: */
 
-/* Those that are of no more use to the chain and cannot be part of a
- * transaction: inconsistent ones. */
+/* Committed ones that are inconsistent: of no use, and they cannot be deleted
+ * in a transaction.  Of a read-only disk there is nothing to delete. */
 GPtrArray *chain_plan_broken(const char *chain, const ChainDisk *disk);
 
 /* Those that go when the checkpoint of instant_ms is committed. */

@@ -29,7 +29,8 @@ typedef struct {
 	uint64_t size;      /* the disk's virtual size then, bytes */
 	char identity[CHECKPOINT_IDENTITY_LENGTH + 1];
 	gint64 content_ms;  /* since when the disk has been as it was at the
-			     * instant; the instant itself, or older */
+			     * instant; the instant itself, or older.  The
+			     * name of a pending one does not have it */
 	bool pending;
 } Checkpoint;
 

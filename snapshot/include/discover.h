@@ -16,6 +16,7 @@
 #include <glib.h>
 
 #include "qmp-client.h"
+#include "qmp-query.h"
 
 typedef struct {
 	char *name;     /* safe file name, unique in the VM */
@@ -27,6 +28,10 @@ typedef struct {
 	uint64_t size;  /* bytes */
 	bool read_only; /* served as it is, nothing is put above it */
 } Disk;
+
+/* What QEMU and its user call the device of this entry, which has one.  Free
+ * with g_free(). */
+char *discover_id(const QmpBlock *block);
 
 /*
  * The disks of the VM behind client that globs choose (NULL: all), in QEMU's

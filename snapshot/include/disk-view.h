@@ -40,9 +40,14 @@ DiskView *disk_view_new_take(const char *name, const char *id, uint64_t size,
 /* Frees it; disk_view_close() must have been called where it was attached. */
 void disk_view_free(DiskView *view);
 
-/* Gives it its data: both are taken.  Before any other thread sees it. */
+/*
+ * Gives it its data, before any other thread sees it.  The export is taken.
+ * allocation has EXTENT_ZERO where there is a hole, dirty has EXTENT_DIRTY
+ * where the disk has changed; NULL says that it has everywhere.
+ */
 bool disk_view_attach_take(DiskView *view, NbdExport *export,
-	ExtentList *allocation, GError **error);
+	const ExtentList *allocation, const ExtentList *dirty,
+	GError **error);
 
 /* The lost callback for this view's NbdExport; opaque is the view. */
 void disk_view_lost(void *view, const char *why);
@@ -74,6 +79,18 @@ void disk_view_close(DiskView *view);
 void disk_view_read(DiskView *view, void *buffer, size_t length,
 	uint64_t offset, DiskDone *done, void *opaque);
 
+/* The same of a file that has zeros where nothing is dirty: those bytes are
+ * not asked for. */
+void disk_view_read_delta(DiskView *view, void *buffer, size_t length,
+	uint64_t offset, DiskDone *done, void *opaque);
+
+/*
+ * Reads a few bytes that must be readable, if there are any still, those that
+ * are dirty first: 0 where that went well or nothing is left.  QEMU does not
+ * say when it gives up a snapshot.  Blocks; not from a completion.
+ */
+int disk_view_probe(DiskView *view);
+
 /*
  * Frees [offset, offset + length), cut to the disk: reading it is ENODATA
  * from now on, and the scratch of every cluster that is covered by now is
@@ -89,8 +106,9 @@ uint64_t disk_view_size(const DiskView *view);
 /* Zero and dirty flags of every byte at the instant; never changes. */
 const ExtentList *disk_view_extents(const DiskView *view);
 
-/* The bytes that are no holes. */
+/* The bytes that are no holes, and those that are dirty. */
 uint64_t disk_view_allocated(const DiskView *view);
+uint64_t disk_view_dirty(const DiskView *view);
 
 /* The texts of .dirty and .dirty.json. */
 const MapText *disk_view_map_text(const DiskView *view,

@@ -31,10 +31,12 @@ typedef struct {
 /* What came out of it. */
 typedef struct {
 	GPtrArray *disks;      /* DiskViews, attached, in QEMU's order */
+	GPtrArray *chains;     /* DiskChains, one for each of disks */
 	gint64 instant_ms;     /* UTC, milliseconds since 1970 */
 	gint64 pause_us;       /* how long the guest stood still; 0: not */
 	char *qemu_version;
 	QemuPlan plan;
+	enum view view;        /* what it was built for */
 } Fleece;
 
 /*

@@ -19,6 +19,9 @@ enum method {
 	METHOD_JOB,    /* blockdev-backup sync=none, one transaction */
 };
 
+/* Which files a disk has; see mount.fleecefs(8). */
+enum view { VIEW_RAW, VIEW_DELTA, VIEW_ALL };
+
 typedef struct {
 	char *disks;      /* globs, ':' between; NULL: every disk */
 	char *scratch;    /* directory with O_TMPFILE, absolute */
@@ -29,6 +32,12 @@ typedef struct {
 	unsigned connections;     /* NBD connections a disk, at least 1 */
 	bool unsafe_qemu;
 	bool discard;             /* punches are allowed */
+
+	char *chain;        /* NULL: none; what follows needs one */
+	gint64 since_ms;    /* instant of the base; 0: the newest there is */
+	bool fallback_full; /* copy all where that is not there */
+	unsigned keep;      /* checkpoints that a commit leaves; 0: one */
+	enum view view;
 } Settings;
 
 /* The defaults of mount.fleecefs(8). */
@@ -36,8 +45,18 @@ Settings *settings_new(void);
 Settings *settings_copy(const Settings *settings);
 void settings_free(Settings *settings);
 
-/* "auto", "filter" or "job"; false for any other word. */
-bool method_from_text(const char *text, enum method *method);
+/*
+ * Sets what a word of mount.fleecefs(8) stands for: "scratch", "method",
+ * "chain", "since", "fallback", "keep", "view".  Returns NULL, or what is
+ * accepted as its value, static; *known, unless NULL, says whether there is
+ * such a word here.
+ */
+const char *settings_set(Settings *settings, const char *word,
+	const char *value, bool *known);
+
+/* EINVAL where settings contradict each other. */
+bool settings_check(const Settings *settings, GError **error);
+
 const char *method_to_text(enum method method);
 
 /* Whether name matches one of globs (':' between them; NULL: all do). */

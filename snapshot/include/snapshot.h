@@ -16,7 +16,9 @@
 
 #include <glib.h>
 
+#include "disk-chain.h"
 #include "disk-view.h"
+#include "settings.h"
 
 typedef struct Snapshot Snapshot;
 
@@ -45,12 +47,19 @@ const char *snapshot_instant_text(const Snapshot *snapshot);
 
 unsigned snapshot_n_disks(const Snapshot *snapshot);
 DiskView *snapshot_disk(const Snapshot *snapshot, unsigned index);
+const DiskChain *snapshot_chain(const Snapshot *snapshot, unsigned index);
+
+/* Which files its disks have. */
+enum view snapshot_view(const Snapshot *snapshot);
 
 /* The text of vm.json. */
 const char *snapshot_json(const Snapshot *snapshot);
 
 /* *why, unless NULL, becomes a text to free, or NULL where it is live. */
 enum snapshot_state snapshot_get_state(Snapshot *snapshot, char **why);
+
+/* Whether its checkpoint was committed. */
+bool snapshot_is_committed(Snapshot *snapshot);
 
 /* Counts a data file that is opened; false where it is released. */
 bool snapshot_open(Snapshot *snapshot);

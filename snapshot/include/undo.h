@@ -29,6 +29,7 @@ enum undo_kind {
 	UNDO_MONITOR_FD, /* closefd A */
 	UNDO_EXPORT,     /* block-export-del A */
 	UNDO_STOP,       /* cont */
+	UNDO_BITMAP,     /* remove bitmap B of node A */
 };
 
 typedef struct {

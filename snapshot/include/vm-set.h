@@ -51,13 +51,13 @@ GPtrArray *vm_set_list(VmSet *set);
 /* The standing snapshot with this serial number, referenced, or NULL. */
 Snapshot *vm_set_by_serial(VmSet *set, uint32_t serial);
 
-enum vm_verb { VM_TAKE, VM_RELEASE };
+enum vm_verb { VM_TAKE, VM_COMMIT, VM_RELEASE };
 
 /* Called from a worker; error is NULL where it went well, and freed behind
  * it. */
 typedef void VmDone(void *opaque, const GError *error);
 
-/* Has verb done on vm by a worker; force is for VM_RELEASE. */
+/* Has verb done on vm by a worker; force is not for VM_TAKE. */
 void vm_set_submit(VmSet *set, Vm *vm, enum vm_verb verb, bool force,
 	VmDone *done, void *opaque);
 

@@ -2,7 +2,8 @@
 /*
  * vm.h - a VM that can have one snapshot at a time
  *
- * vm_take() and vm_release() block on QMP: they are for a worker's thread.
+ * vm_take(), vm_commit() and vm_release() block on QMP: they are for a
+ * worker's thread.
  * The others return at once, from any thread.
  */
 #pragma once
@@ -46,6 +47,14 @@ bool vm_take(Vm *vm, GError **error);
  * before the next snapshot and, at the end, by the guardian.
  */
 bool vm_release(Vm *vm, bool force, GError **error);
+
+/*
+ * Commits the snapshot's checkpoint: the next increment starts from it.
+ * EINVAL where it has no chain; ENOENT where there is no snapshot; ESTALE
+ * where that broke, EIO where it is gone or a read of it failed; EBUSY where
+ * a data file is open and force is not set.  Doing it twice is fine.
+ */
+bool vm_commit(Vm *vm, bool force, GError **error);
 
 /* The snapshot that stands, referenced; NULL where there is none. */
 Snapshot *vm_snapshot(Vm *vm);

@@ -147,6 +147,7 @@ static void attach(DiskRig *rig)
 		.timeout_ms = 10000, .read_timeout_ms = 10000,
 		.lost = disk_view_lost, .opaque = rig->view };
 	NbdExport *export = nbd_export_new(rig->nbd.loop, &config);
+	g_autoptr(ExtentList) map = new_map();
 	g_autoptr(GError) error = NULL;
 
 	for (unsigned i = 0; i < CONNECTIONS; i++) {
@@ -154,7 +155,7 @@ static void attach(DiskRig *rig)
 			NULL, &error);
 		g_assert_no_error(error);
 	}
-	disk_view_attach_take(rig->view, export, new_map(), &error);
+	disk_view_attach_take(rig->view, export, map, NULL, &error);
 	g_assert_no_error(error);
 }
 

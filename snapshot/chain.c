@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "chain.h"
+
+#include <string.h>
+
+#include "discover.h"
+#include "qmp-graph.h"
+#include "qmp-query.h"
+#include "qmp-transaction.h"
+
+/* More layers are no backing chain but a loop. */
+#define LAYERS_MAX 1000
+
+/* What QEMU says of itself, taken at one time. */
+typedef struct {
+	GPtrArray *blocks; /* QmpBlock */
+	GPtrArray *nodes;  /* QmpNode */
+	QmpGraph *graph;
+	char *vm;          /* its uuid, else its name */
+} Picture;
+
+static void picture_clear(Picture *picture)
+{
+	g_clear_pointer(&picture->blocks, g_ptr_array_unref);
+	g_clear_pointer(&picture->nodes, g_ptr_array_unref);
+	g_clear_pointer(&picture->graph, qmp_graph_free);
+	g_clear_pointer(&picture->vm, g_free);
+}
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Picture, picture_clear)
+
+/* A VM without a uuid has one of zeros. */
+static char *vm_identity(QmpClient *client, const char *vm, GError **error)
+{
+	g_autofree char *uuid = qmp_query_uuid(client, error);
+
+	if (!uuid)
+		return NULL;
+	return uuid[strspn(uuid, "0-")] ? g_steal_pointer(&uuid) :
+					  g_strdup(vm);
+}
+
+static bool take_picture(QmpClient *client, const char *vm, Picture *picture,
+	GError **error)
+{
+	picture->blocks = qmp_query_block(client, error);
+	if (picture->blocks)
+		picture->nodes = qmp_query_named_block_nodes(client, error);
+	if (picture->nodes)
+		picture->graph = qmp_query_graph(client, error);
+	if (picture->graph)
+		picture->vm = vm_identity(client, vm, error);
+	return picture->vm;
+}
+
+static const QmpNode *find_node(const Picture *picture, const char *name)
+{
+	for (guint i = 0; name && i < picture->nodes->len; i++) {
+		const QmpNode *node = picture->nodes->pdata[i];
+
+		if (g_str_equal(node->node, name))
+			return node;
+	}
+	return NULL;
+}
+
+/* Nodes that hold no data of their own; bitmaps on them would be of no use
+ * to anybody else. */
+static bool is_filter(const QmpNode *node)
+{
+	static const char *const drivers[] = { "copy-before-write",
+		"throttle", "copy-on-read", "compress", "preallocate",
+		"blkdebug", "blklogwrites", "blkreplay", "blkverify",
+		"commit_top", "mirror_top", "backup-top" };
+
+	for (unsigned i = 0; i < G_N_ELEMENTS(drivers); i++) {
+		if (g_str_equal(node->driver, drivers[i]))
+			return true;
+	}
+	return false;
+}
+
+/* The first node from name downwards that is no filter. */
+static const QmpNode *below_filters(const Picture *picture, const char *name)
+{
+	const QmpNode *node = find_node(picture, name);
+
+	for (unsigned i = 0; node && is_filter(node) && i < LAYERS_MAX; i++) {
+		const char *child = qmp_graph_child(picture->graph,
+			node->node, "file");
+
+		/* what a block job puts in */
+		if (!child)
+			child = qmp_graph_child(picture->graph, node->node,
+				"backing");
+		node = find_node(picture, child);
+	}
+	return node;
+}
+
+static void add_bitmaps(ChainDisk *disk, const QmpNode *node, bool lower)
+{
+	for (guint i = 0; i < node->bitmaps->len; i++) {
+		const QmpBitmap *bitmap = node->bitmaps->pdata[i];
+		ChainBitmap *added = chain_disk_add(disk, node->node,
+			bitmap->name);
+
+		if (!added)
+			continue;
+		added->recording = bitmap->recording;
+		added->inconsistent = bitmap->inconsistent;
+		added->busy = bitmap->busy;
+		added->lower = lower;
+	}
+}
+
+static void add_layers(ChainDisk *disk, const Picture *picture,
+	const QmpNode *top)
+{
+	const QmpNode *node = top;
+
+	for (unsigned i = 0; node && i < LAYERS_MAX; i++) {
+		add_bitmaps(disk, node, node != top);
+		node = below_filters(picture, qmp_graph_child(picture->graph,
+			node->node, "backing"));
+	}
+}
+
+static void add_disk(GPtrArray *disks, const Picture *picture,
+	const QmpBlock *block)
+{
+	const QmpNode *top = block->inserted && block->qdev ?
+		below_filters(picture, block->node) : NULL;
+	g_autofree char *id = NULL;
+	ChainDisk *disk;
+
+	if (!top)
+		return;
+	id = discover_id(block);
+	disk = chain_disk_new(id, top->node);
+	checkpoint_make_identity(picture->vm, id, disk->identity);
+	disk->size = block->size;
+	disk->keeps = top->keeps_bitmaps;
+	disk->read_only = block->read_only || top->read_only;
+	add_layers(disk, picture, top);
+	g_ptr_array_add(disks, disk);
+}
+
+GPtrArray *chain_read(QmpClient *client, const char *vm, GError **error)
+{
+	g_auto(Picture) picture = { 0 };
+	GPtrArray *disks;
+
+	if (!take_picture(client, vm, &picture, error))
+		return NULL;
+	disks = g_ptr_array_new_with_free_func(
+		(GDestroyNotify)chain_disk_free);
+	for (guint i = 0; i < picture.blocks->len; i++)
+		add_disk(disks, &picture, picture.blocks->pdata[i]);
+	return disks;
+}
+
+ChainDisk *chain_find(GPtrArray *disks, const char *id)
+{
+	for (guint i = 0; i < disks->len; i++) {
+		ChainDisk *disk = disks->pdata[i];
+
+		if (g_str_equal(disk->id, id))
+			return disk;
+	}
+	return NULL;
+}
+
+static void drop_pending(QmpClient *client, const char *vm,
+	const QmpNode *node)
+{
+	for (guint i = 0; i < node->bitmaps->len; i++) {
+		const QmpBitmap *bitmap = node->bitmaps->pdata[i];
+		g_autoptr(Checkpoint) checkpoint = checkpoint_from_name(
+			bitmap->name);
+		g_autoptr(GError) error = NULL;
+
+		if (!checkpoint || !checkpoint->pending)
+			continue;
+		if (qmp_bitmap_remove(client, node->node, bitmap->name,
+			    &error))
+			g_message("VM %s: node %s: dropped bitmap %s, which "
+				"was never committed", vm, node->node,
+				bitmap->name);
+		else
+			g_warning("VM %s: node %s: a bitmap that was never "
+				"committed stays: %s", vm, node->node,
+				error->message);
+	}
+}
+
+bool chain_drop_pending(QmpClient *client, const char *vm, GError **error)
+{
+	g_autoptr(GPtrArray) nodes = qmp_query_named_block_nodes(client,
+		error);
+
+	for (guint i = 0; nodes && i < nodes->len; i++) {
+		const QmpNode *node = nodes->pdata[i];
+
+		if (!node->read_only)
+			drop_pending(client, vm, node);
+	}
+	return nodes;
+}

@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "disk-view-read.h"
+
+#include <errno.h>
+
+/* A read in pieces: what is dirty is asked for, what is clean is zeros. */
+typedef struct {
+	gint open;  /* atomic: pieces under way, and who begins them */
+	gint error; /* atomic: of the first piece that failed */
+	DiskDone *done;
+	void *opaque;
+} DeltaRead;
+
+static void piece_done(void *opaque, int error)
+{
+	DeltaRead *read = opaque;
+
+	if (error)
+		g_atomic_int_compare_and_exchange(&read->error, 0, error);
+	if (!g_atomic_int_dec_and_test(&read->open))
+		return;
+	read->done(read->opaque, g_atomic_int_get(&read->error));
+	g_free(read);
+}
+
+static void begin_piece(DiskView *view, DeltaRead *read, char *buffer,
+	uint64_t offset, uint64_t length, bool dirty)
+{
+	g_atomic_int_inc(&read->open);
+	if (dirty)
+		disk_view_read(view, buffer, length, offset, piece_done, read);
+	else
+		piece_done(read, disk_view_read_zeros(view, buffer, length,
+			offset));
+}
+
+void disk_view_read_delta(DiskView *view, void *buffer, size_t length,
+	uint64_t offset, DiskDone *done, void *opaque)
+{
+	const ExtentList *extents = disk_view_extents(view);
+	DeltaRead *read = g_new(DeltaRead, 1);
+	uint64_t end = offset + length;
+
+	*read = (DeltaRead){ 1, 0, done, opaque };
+	for (uint64_t at = offset; at < end;) {
+		Extent extent = extent_list_get(extents,
+			extent_list_find(extents, at));
+		unsigned dirty = extent.flags & EXTENT_DIRTY;
+		uint64_t next = extent_list_next(extents, at, EXTENT_DIRTY,
+			dirty ^ EXTENT_DIRTY);
+
+		next = MIN(next, end);
+		begin_piece(view, read, (char *)buffer + (at - offset), at,
+			next - at, dirty);
+		at = next;
+	}
+	piece_done(read, 0);
+}
+
+typedef struct {
+	GMutex lock;
+	GCond ended;
+	bool over; /* lock */
+	int error; /* lock */
+} Probe;
+
+static void probe_done(void *opaque, int error)
+{
+	Probe *probe = opaque;
+
+	g_mutex_lock(&probe->lock);
+	probe->over = true;
+	probe->error = error;
+	g_cond_signal(&probe->ended);
+	g_mutex_unlock(&probe->lock);
+}
+
+static int probe_at(DiskView *view, uint64_t offset)
+{
+	Probe probe = { .over = false };
+	char byte;
+
+	g_mutex_init(&probe.lock);
+	g_cond_init(&probe.ended);
+	disk_view_read(view, &byte, 1, offset, probe_done, &probe);
+	g_mutex_lock(&probe.lock);
+	while (!probe.over)
+		g_cond_wait(&probe.ended, &probe.lock);
+	g_mutex_unlock(&probe.lock);
+	g_cond_clear(&probe.ended);
+	g_mutex_clear(&probe.lock);
+	/* freed in this moment: there is nothing to see any more */
+	return probe.error == ENODATA ? 0 : probe.error;
+}
+
+/* The first byte that QEMU has to be asked for and that was not freed; the
+ * size of the disk where there is none. */
+static uint64_t probe_offset(DiskView *view, unsigned flags)
+{
+	const ExtentList *extents = disk_view_extents(view);
+	uint64_t size = disk_view_size(view);
+	uint64_t at = 0;
+
+	while (at < size) {
+		uint64_t found = extent_list_next(extents, at,
+			EXTENT_ZERO | flags, flags);
+
+		at = found < size ? disk_view_next_kept(view, found) : size;
+		if (at == found)
+			break;
+	}
+	return MIN(at, size);
+}
+
+int disk_view_probe(DiskView *view)
+{
+	uint64_t at = probe_offset(view, EXTENT_DIRTY);
+
+	return at < disk_view_size(view) ? probe_at(view, at) : 0;
+}
