@@ -296,15 +296,24 @@ GPtrArray *chain_plan_broken(const char *chain, const ChainDisk *disk)
 	return names;
 }
 
-/* Whether an increment could ever start from it. */
-static bool is_of_use(const ChainBitmap *bitmap, const ChainDisk *disk)
+const char *chain_plan_distrust(const ChainDisk *disk,
+	const ChainBitmap *bitmap)
 {
 	const Checkpoint *checkpoint = bitmap->checkpoint;
 	Target target = { checkpoint->chain, checkpoint->instant_ms, 0 };
 
-	return is_at_home(bitmap, disk) && bitmap->recording &&
-		!bitmap->inconsistent && checkpoint->size == disk->size &&
-		!find(disk, &target).covered;
+	if (!is_at_home(bitmap, disk))
+		return "foreign-base";
+	if (bitmap->lower || find(disk, &target).covered)
+		return "layer";
+	return distrust(bitmap, disk);
+}
+
+/* Whether an increment could ever start from it: what is busy now need not be
+ * so for ever. */
+static bool is_of_use(const ChainBitmap *bitmap, const ChainDisk *disk)
+{
+	return bitmap->busy || !chain_plan_distrust(disk, bitmap);
 }
 
 /* How many checkpoints of use there are between this one and the instant. */

@@ -37,3 +37,4 @@ extern const CtlCommand ctl_snapshot;
 extern const CtlCommand ctl_commit;
 extern const CtlCommand ctl_release;
 extern const CtlCommand ctl_umount;
+extern const CtlCommand ctl_checkpoints;

@@ -39,15 +39,13 @@ static const char *refusal(const char *verb, int errnum)
 	bool ends = !g_str_equal(verb, "snapshot");
 
 	switch (errnum) {
-	case EINVAL:
-		return "the daemon does not know such a command";
 	case EEXIST:
 		return ends ? NULL : "it has a snapshot";
 	case ENOENT:
 		return ends ? "it has no snapshot" : NULL;
 	case EBUSY:
 		return ends ? "a file of its snapshot is open, or it is just "
-			      "being taken or released" :
+			      "being taken, committed or released" :
 			      NULL;
 	default:
 		return NULL;

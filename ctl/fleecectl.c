@@ -17,6 +17,7 @@ static const CtlCommand *const commands[] = {
 	&ctl_commit,
 	&ctl_release,
 	&ctl_umount,
+	&ctl_checkpoints,
 };
 
 static const CtlCommand *find_command(const char *name)
@@ -49,7 +50,8 @@ static void print_usage(FILE *file)
 	for (gsize i = 0; i < G_N_ELEMENTS(commands); i++)
 		fprintf(file, "  %s %s\n      %s\n", commands[i]->name,
 			commands[i]->arguments, commands[i]->summary);
-	fputs("\nMNT is where a fleecefs is mounted: see fleecectl(8).\n",
+	fputs("\nMNT is where a fleecefs is mounted, SOURCE what it shows: "
+	      "see fleecectl(8).\n",
 		file);
 }
 

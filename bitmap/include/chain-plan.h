@@ -76,6 +76,11 @@ typedef struct {
 bool chain_plan_bases(const ChainWish *wish, const ChainDisk *const *disks,
 	size_t n, ChainBase *bases, GError **error);
 
+/* Why no increment can start from this bitmap, as a reason; NULL where one
+ * can, or could once it is committed. */
+const char *chain_plan_distrust(const ChainDisk *disk,
+	const ChainBitmap *bitmap);
+
 /*
  * The instant of a checkpoint made at now_ms: behind every other of the
  * chain, also where the clock went back.  EOVERFLOW where nothing can be.
