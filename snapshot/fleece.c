@@ -241,7 +241,7 @@ static bool add_scratch(FleeceBuild *build, BuildDisk *disk, GError **error)
 	return note_undo(build, UNDO_FDSET, note, error) &&
 		qmp_add_fd(build->client, disk->scratch_fd, note, &fdset,
 			error) &&
-		note_undo(build, UNDO_NODE, disk->scratch, error) &&
+		note_undo(build, UNDO_SCRATCH, disk->scratch, error) &&
 		qmp_blockdev_add_scratch(build->client, disk->scratch, fdset,
 			error) &&
 		qmp_remove_fd(build->client, fdset, error);

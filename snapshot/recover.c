@@ -21,7 +21,7 @@ static bool is_ours(const char *name, const Owner *owner)
 /* Our nodes of one driver: below comes before above in the list, as if it
  * had been made by a set-up. */
 static bool add_nodes(UndoList *list, GPtrArray *nodes, const Owner *owner,
-	const char *driver, bool filter)
+	const char *driver, enum undo_kind kind)
 {
 	for (guint i = 0; i < nodes->len; i++) {
 		const QmpNode *node = nodes->pdata[i];
@@ -29,10 +29,10 @@ static bool add_nodes(UndoList *list, GPtrArray *nodes, const Owner *owner,
 		if (!is_ours(node->node, owner) ||
 		    !g_str_equal(node->driver, driver))
 			continue;
-		if (!undo_list_add(list, UNDO_NODE, node->node, NULL, NULL,
-			    NULL, NULL))
+		if (!undo_list_add(list, kind == UNDO_FILTER ? UNDO_NODE :
+			    kind, node->node, NULL, NULL, NULL, NULL))
 			return false;
-		if (filter &&
+		if (kind == UNDO_FILTER &&
 		    !undo_list_add(list, UNDO_FILTER, node->node, NULL, NULL,
 			    NULL, NULL))
 			return false;
@@ -46,8 +46,8 @@ static bool list_nodes(UndoList *list, QmpClient *client, const Owner *owner,
 	g_autoptr(GPtrArray) nodes = qmp_query_named_block_nodes(client,
 		error);
 
-	return nodes && add_nodes(list, nodes, owner, "raw", false) &&
-		add_nodes(list, nodes, owner, "copy-before-write", true);
+	return nodes && add_nodes(list, nodes, owner, "raw", UNDO_SCRATCH) &&
+		add_nodes(list, nodes, owner, "copy-before-write", UNDO_FILTER);
 }
 
 static bool list_jobs(UndoList *list, QmpClient *client, const Owner *owner,
@@ -71,7 +71,8 @@ static bool list_access(UndoList *list, QmpClient *client, const Owner *owner,
 	g_autoptr(GPtrArray) nodes = qmp_query_named_block_nodes(client,
 		error);
 
-	return nodes && add_nodes(list, nodes, owner, "snapshot-access", false);
+	return nodes && add_nodes(list, nodes, owner, "snapshot-access",
+		UNDO_NODE);
 }
 
 static bool list_exports(UndoList *list, QmpClient *client, const Owner *owner,

@@ -111,18 +111,24 @@ static bool already_gone(GError **error)
 	return true;
 }
 
+static const QmpNode *find_node(GPtrArray *nodes, const char *name)
+{
+	for (guint i = 0; i < nodes->len; i++) {
+		const QmpNode *node = nodes->pdata[i];
+
+		if (g_str_equal(node->node, name))
+			return node;
+	}
+	return NULL;
+}
+
 static bool node_exists(QmpClient *client, const char *name, bool *exists,
 	GError **error)
 {
 	g_autoptr(GPtrArray) nodes = qmp_query_named_block_nodes(client,
 		error);
 
-	*exists = false;
-	for (guint i = 0; nodes && i < nodes->len; i++) {
-		const QmpNode *node = nodes->pdata[i];
-
-		*exists = *exists || g_str_equal(node->node, name);
-	}
+	*exists = nodes && find_node(nodes, name);
 	return nodes != NULL;
 }
 
@@ -142,6 +148,36 @@ static bool undo_node(QmpClient *client, const Undo *undo, GError **error)
 	}
 	g_propagate_error(error, g_steal_pointer(&refusal));
 	return false;
+}
+
+static bool is_in_use(const QmpNode *node)
+{
+	bool busy = false;
+
+	for (guint i = 0; i < node->bitmaps->len; i++) {
+		const QmpBitmap *bitmap = node->bitmaps->pdata[i];
+
+		busy |= bitmap->busy;
+	}
+	return busy;
+}
+
+/* An export holds on to the bitmap, but not to the node that the bitmap is
+ * on: deleting that aborts QEMU ("!bdrv_dirty_bitmap_busy(bitmap)"). */
+static bool undo_scratch(QmpClient *client, const Undo *undo, GError **error)
+{
+	g_autoptr(GPtrArray) nodes = qmp_query_named_block_nodes(client,
+		error);
+	const QmpNode *node = nodes ? find_node(nodes, undo->a) : NULL;
+
+	if (!node)
+		return nodes;
+	if (is_in_use(node)) {
+		fleece_set_error(error, EBUSY, "blockdev-del: node %s has a "
+			"bitmap that is still exported", undo->a);
+		return false;
+	}
+	return undo_node(client, undo, error);
 }
 
 /* The device that has node as its root now; NULL where none has. */
@@ -226,15 +262,9 @@ static bool undo_bitmap(QmpClient *client, const Undo *undo, GError **error)
 {
 	g_autoptr(GPtrArray) nodes = qmp_query_named_block_nodes(client,
 		error);
-	bool there = false;
+	const QmpNode *node = nodes ? find_node(nodes, undo->a) : NULL;
 
-	for (guint i = 0; nodes && i < nodes->len; i++) {
-		const QmpNode *node = nodes->pdata[i];
-
-		if (g_str_equal(node->node, undo->a) && !node->read_only)
-			there = find_bitmap(node, undo->b);
-	}
-	if (!nodes || !there)
+	if (!node || node->read_only || !find_bitmap(node, undo->b))
 		return nodes;
 	return qmp_bitmap_remove(client, undo->a, undo->b, error);
 }
@@ -278,6 +308,8 @@ static bool undo_one(QmpClient *client, const Undo *undo, GError **error)
 		return qmp_block_export_del(client, undo->a, error);
 	case UNDO_STOP:
 		return qmp_cont(client, error);
+	case UNDO_SCRATCH:
+		return undo_scratch(client, undo, error);
 	case UNDO_BITMAP:
 		return undo_bitmap(client, undo, error);
 	}

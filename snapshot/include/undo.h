@@ -30,6 +30,8 @@ enum undo_kind {
 	UNDO_EXPORT,     /* block-export-del A */
 	UNDO_STOP,       /* cont */
 	UNDO_BITMAP,     /* remove bitmap B of node A */
+	UNDO_SCRATCH,    /* blockdev-del A, unless a bitmap of it is in use:
+			  * QEMU would abort */
 };
 
 typedef struct {
