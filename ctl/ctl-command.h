@@ -38,3 +38,4 @@ extern const CtlCommand ctl_commit;
 extern const CtlCommand ctl_release;
 extern const CtlCommand ctl_umount;
 extern const CtlCommand ctl_checkpoints;
+extern const CtlCommand ctl_recover;

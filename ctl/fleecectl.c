@@ -18,6 +18,7 @@ static const CtlCommand *const commands[] = {
 	&ctl_release,
 	&ctl_umount,
 	&ctl_checkpoints,
+	&ctl_recover,
 };
 
 static const CtlCommand *find_command(const char *name)

@@ -150,11 +150,21 @@ static UndoList *list_leftovers(QmpClient *client, const char *vm,
 	return g_steal_pointer(&list);
 }
 
+static bool undo_leftovers(QmpClient *client, const char *vm,
+	const Owner *owner, GError **error)
+{
+	g_autoptr(UndoList) list = NULL;
+
+	g_warning("VM %s: undoing what a %s fleecefs (pid %d) left in QEMU",
+		vm, owner_is_alive(owner) ? "living" : "dead", owner->pid);
+	list = list_leftovers(client, vm, owner, error);
+	return list && undo_list_run(list, client, error);
+}
+
 bool recover(QmpClient *client, const char *vm, bool *teardown, GError **error)
 {
 	g_autoptr(GError) failure = NULL;
 	g_autoptr(Owner) owner = owner_read(client, &failure);
-	g_autoptr(UndoList) list = NULL;
 
 	*teardown = false;
 	if (failure) {
@@ -170,8 +180,18 @@ bool recover(QmpClient *client, const char *vm, bool *teardown, GError **error)
 			owner->pid, owner->state);
 		return false;
 	}
-	g_warning("VM %s: undoing what a dead fleecefs (pid %d) left in QEMU",
-		vm, owner->pid);
-	list = list_leftovers(client, vm, owner, error);
-	return list && undo_list_run(list, client, error);
+	return undo_leftovers(client, vm, owner, error);
+}
+
+bool recover_by_force(QmpClient *client, const char *vm, GError **error)
+{
+	g_autoptr(GError) failure = NULL;
+	g_autoptr(Owner) owner = owner_read(client, &failure);
+
+	if (owner)
+		return undo_leftovers(client, vm, owner, error);
+	if (!failure)
+		return true;
+	g_propagate_error(error, g_steal_pointer(&failure));
+	return false;
 }

@@ -3,8 +3,8 @@
  * recover.h - what a dead fleecefs left in a QEMU, read from QEMU alone
  *
  * Needs no file of ours: the owner's note and the prefix of our names say
- * all.  Used before a set-up, for the case in which the daemon and its
- * guardian both died.
+ * all.  Used before a set-up and by fleecectl(8), for the case in which the
+ * daemon and its guardian both died.
  */
 #pragma once
 
@@ -21,3 +21,7 @@
  */
 bool recover(QmpClient *client, const char *vm, bool *teardown,
 	GError **error);
+
+/* The same, and whether the owner lives does not matter: for one that cannot
+ * be seen from here, or hangs.  Its readers lose their view. */
+bool recover_by_force(QmpClient *client, const char *vm, GError **error);

@@ -11,6 +11,7 @@ from sanitizers import sanitizer_environment
 FAILED = 1
 USAGE = 2
 COMMANDS = ("status", "snapshot", "commit", "release", "umount")
+ON_SOURCE = ("checkpoints", "recover")
 
 
 def run(tmp, *words, stdout=subprocess.PIPE):
