@@ -188,13 +188,15 @@ void fs_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 		fs_release_vm(fs, vm, false, rmdir_done, req);
 }
 
-/* What df shows is the filesystem of the scratch: the space that matters. */
+/* What df shows is the scratch: the space that matters. */
 void fs_statfs(fuse_req_t req, fuse_ino_t ino)
 {
-	struct statvfs st;
+	struct statvfs st = { .f_bsize = 4096, .f_frsize = 4096,
+		.f_namemax = 255 };
+	uint64_t total, left;
 
-	if (statvfs(fs_of(req)->options->settings->scratch, &st) < 0)
-		fuse_reply_err(req, errno);
-	else
-		fuse_reply_statfs(req, &st);
+	vm_set_scratch_space(fs_of(req)->set, &total, &left);
+	st.f_blocks = total / st.f_frsize;
+	st.f_bfree = st.f_bavail = left / st.f_frsize;
+	fuse_reply_statfs(req, &st);
 }

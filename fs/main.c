@@ -48,7 +48,7 @@ static VmSet *open_set(const Options *options, GError **error)
 		source_free(source);
 		return NULL;
 	}
-	return vm_set_new_take(source, guardian, error);
+	return vm_set_new_take(source, guardian, options->settings, error);
 }
 
 /* libfuse takes its options out of the list that it gets. */

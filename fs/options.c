@@ -15,6 +15,7 @@
 typedef struct {
 	char *name, *vm, *disk, *snapshot, *scratch, *method;
 	char *cbw_timeout, *timeout, *read_timeout, *connections;
+	char *scratch_limit, *scratch_reserve;
 	char *chain, *since, *fallback, *keep, *view;
 	char *uid, *gid, *umask, *fsname;
 	int discard, strict, unsafe_qemu, allow_other, ro;
@@ -38,6 +39,8 @@ static const struct fuse_opt table[] = {
 	OPTION("timeout=%s", timeout),
 	OPTION("read_timeout=%s", read_timeout),
 	OPTION("connections=%s", connections),
+	OPTION("scratch_limit=%s", scratch_limit),
+	OPTION("scratch_reserve=%s", scratch_reserve),
 	OPTION("chain=%s", chain),
 	OPTION("since=%s", since),
 	OPTION("fallback=%s", fallback),
@@ -108,6 +111,7 @@ static const char usage[] =
 	"  -d  log what is done as well\n"
 	"  -V  print the version\n"
 	"  -o  name= vm= disk= snapshot=mount|mkdir discard strict scratch=\n"
+	"      scratch_limit= scratch_reserve=\n"
 	"      method=auto|filter|job cbw_timeout= timeout= read_timeout=\n"
 	"      connections= chain= since= fallback=full keep= unsafe_qemu\n"
 	"      view=raw|delta|all uid= gid= umask= ro allow_other and FUSE's\n"
@@ -219,6 +223,8 @@ static bool take_words(Options *options, const Raw *raw, GError **error)
 	    !check_not_empty("vm", raw->vm, error) ||
 	    !check_not_empty("disk", raw->disk, error) ||
 	    !set(settings, "scratch", raw->scratch, error) ||
+	    !set(settings, "scratch_limit", raw->scratch_limit, error) ||
+	    !set(settings, "scratch_reserve", raw->scratch_reserve, error) ||
 	    !set(settings, "method", raw->method, error) ||
 	    !set(settings, "chain", raw->chain, error) ||
 	    !set(settings, "since", raw->since, error) ||
@@ -353,7 +359,7 @@ static void raw_clear(Raw *raw)
 		raw->scratch, raw->method, raw->cbw_timeout, raw->timeout,
 		raw->read_timeout, raw->connections, raw->uid, raw->gid,
 		raw->umask, raw->chain, raw->since, raw->fallback, raw->keep,
-		raw->view };
+		raw->view, raw->scratch_limit, raw->scratch_reserve };
 
 	for (unsigned i = 0; i < G_N_ELEMENTS(texts); i++)
 		free(texts[i]);

@@ -2,6 +2,7 @@
 #include "settings.h"
 
 #include <errno.h>
+#include <string.h>
 
 #include "checkpoint.h"
 #include "fleece-error.h"
@@ -12,6 +13,8 @@ Settings *settings_new(void)
 	Settings *settings = g_new0(Settings, 1);
 
 	settings->scratch = g_strdup("/var/tmp");
+	settings->scratch_limit.percent = 50;
+	settings->scratch_reserve.percent = 5;
 	settings->method = METHOD_AUTO;
 	settings->cbw_timeout = 10;
 	settings->timeout_ms = 30 * 1000;
@@ -72,6 +75,51 @@ static bool set_scratch(Settings *settings, const char *value)
 	return value[0];
 }
 
+/* "512M": the digits and the factor of the letter; false for others. */
+static bool parse_bytes(const char *value, uint64_t least, uint64_t *bytes)
+{
+	static const char units[] = "KMGTP";
+	size_t digits = strspn(value, G_CSET_DIGITS);
+	g_autofree char *number = g_strndup(value, digits);
+	const char *unit = value[digits] ?
+		strchr(units, g_ascii_toupper(value[digits])) : NULL;
+	unsigned shift = unit ? 10 * (unit - units + 1) : 0;
+	guint64 count;
+
+	if ((value[digits] && (!unit || value[digits + 1])) ||
+	    !g_ascii_string_to_unsigned(number, 10, least,
+		    INT64_MAX >> shift, &count, NULL))
+		return false;
+	*bytes = count << shift;
+	return true;
+}
+
+static bool set_amount(Amount *amount, uint64_t least, const char *value)
+{
+	g_autofree char *number = g_strdup(value);
+	size_t length = strlen(number);
+	guint64 percent;
+
+	*amount = (Amount){ 0 };
+	if (length == 0 || number[length - 1] != '%')
+		return parse_bytes(value, least, &amount->bytes);
+	number[length - 1] = '\0';
+	if (!g_ascii_string_to_unsigned(number, 10, 1, 100, &percent, NULL))
+		return false;
+	amount->percent = percent;
+	return true;
+}
+
+static bool set_scratch_limit(Settings *settings, const char *value)
+{
+	return set_amount(&settings->scratch_limit, 1, value);
+}
+
+static bool set_scratch_reserve(Settings *settings, const char *value)
+{
+	return set_amount(&settings->scratch_reserve, 0, value);
+}
+
 static bool set_method(Settings *settings, const char *value)
 {
 	int method = index_of(value, method_names,
@@ -118,12 +166,16 @@ static bool set_view(Settings *settings, const char *value)
 	return view >= 0;
 }
 
+#define AMOUNT "a size as 512M or 20G, or a part as 10%"
+
 static const struct {
 	const char *word;
 	bool (*set)(Settings *settings, const char *value);
 	const char *accepted;
 } words[] = {
 	{ "scratch", set_scratch, "a text that is not empty" },
+	{ "scratch_limit", set_scratch_limit, AMOUNT },
+	{ "scratch_reserve", set_scratch_reserve, AMOUNT },
 	{ "method", set_method, "auto, filter or job" },
 	{ "chain", set_chain, "a name of up to 200 letters, digits, '_' and "
 		"'-'" },

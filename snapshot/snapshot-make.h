@@ -16,6 +16,14 @@ Snapshot *snapshot_new_take(const char *vm, Fleece *fleece);
  */
 int snapshot_check_whole(Snapshot *snapshot, bool force, const char **why);
 
+/* Gives it up for the reason why: reads end with ESTALE. */
+void snapshot_break(Snapshot *snapshot, const char *why);
+
+/* True once for a snapshot that broke: the caller takes it out of QEMU, or
+ * says that it cannot. */
+bool snapshot_begin_break(Snapshot *snapshot);
+void snapshot_cancel_break(Snapshot *snapshot);
+
 void snapshot_set_committed(Snapshot *snapshot);
 
 /* From here on it cannot be opened; false where a data file is open and force

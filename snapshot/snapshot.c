@@ -20,6 +20,7 @@ struct Snapshot {
 	char *why;                 /* lock */
 	unsigned open_files;       /* lock */
 	bool committed;            /* lock */
+	bool breaking;             /* it is being taken out of QEMU; lock */
 };
 
 static const char *const state_names[] = {
@@ -54,6 +55,30 @@ static void disk_failed(void *opaque, int errnum, const char *why)
 		errnum == ESTALE ? "broken" : "gone", why);
 	for (unsigned i = 0; i < snapshot_n_disks(snapshot); i++)
 		disk_view_fail(snapshot_disk(snapshot, i), errnum);
+}
+
+void snapshot_break(Snapshot *snapshot, const char *why)
+{
+	disk_failed(snapshot, ESTALE, why);
+}
+
+bool snapshot_begin_break(Snapshot *snapshot)
+{
+	bool begun;
+
+	g_mutex_lock(&snapshot->lock);
+	begun = snapshot->state == SNAPSHOT_BROKEN && !snapshot->breaking;
+	if (begun)
+		snapshot->breaking = true;
+	g_mutex_unlock(&snapshot->lock);
+	return begun;
+}
+
+void snapshot_cancel_break(Snapshot *snapshot)
+{
+	g_mutex_lock(&snapshot->lock);
+	snapshot->breaking = false;
+	g_mutex_unlock(&snapshot->lock);
 }
 
 Snapshot *snapshot_new_take(const char *vm, Fleece *fleece)

@@ -144,6 +144,8 @@ static bool conf_key(VmConfig *config, const char *key, const char *value)
 	} else if (g_str_equal(key, "disks")) {
 		g_free(config->settings->disks);
 		config->settings->disks = g_strdup(value);
+	} else if (g_str_has_prefix(key, "scratch_")) {
+		return false; /* they are for all VMs together */
 	} else {
 		return !settings_set(config->settings, key, value, NULL);
 	}

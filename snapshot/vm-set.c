@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "fleece-error.h"
+#include "scratch-watch.h"
 
 /* VMs acted on at once. They wait for QEMU nearly all of the time. */
 #define WORKERS 16
@@ -14,6 +15,7 @@ struct VmSet {
 	Source *source;
 	VmContext context;
 	GThreadPool *workers;
+	ScratchWatch *watch; /* NULL in the end */
 
 	GMutex lock;
 	GHashTable *vms;     /* name (the Vm's) -> Vm, only grows; lock */
@@ -28,20 +30,25 @@ typedef struct {
 	void *opaque;
 } Order;
 
-static void carry_out(gpointer data, gpointer unused)
+static void carry_out(gpointer data, gpointer opaque)
 {
 	g_autofree Order *order = data;
+	VmSet *set = opaque;
 	g_autoptr(GError) error = NULL;
 
 	switch (order->verb) {
 	case VM_TAKE:
-		vm_take(order->vm, &error);
+		if (vm_take(order->vm, &error) && set->watch)
+			scratch_watch_wake(set->watch);
 		break;
 	case VM_COMMIT:
 		vm_commit(order->vm, order->force, &error);
 		break;
 	case VM_RELEASE:
 		vm_release(order->vm, order->force, &error);
+		break;
+	case VM_BREAK:
+		vm_break(order->vm, &error);
 		break;
 	}
 	order->done(order->opaque, error);
@@ -61,13 +68,13 @@ static bool start_loops(VmSet *set, GError **error)
 	return true;
 }
 
-VmSet *vm_set_new_take(Source *source, Guardian *guardian, GError **error)
+VmSet *vm_set_new_take(Source *source, Guardian *guardian,
+	const Settings *settings, GError **error)
 {
 	g_autoptr(VmSet) set = g_new0(VmSet, 1);
 
 	/* a pool that starts no thread yet cannot fail */
-	set->workers = g_thread_pool_new(carry_out, NULL, WORKERS, FALSE,
-		NULL);
+	set->workers = g_thread_pool_new(carry_out, set, WORKERS, FALSE, NULL);
 	set->source = source;
 	set->context.guardian = guardian;
 	g_mutex_init(&set->lock);
@@ -77,6 +84,7 @@ VmSet *vm_set_new_take(Source *source, Guardian *guardian, GError **error)
 		NULL);
 	if (!start_loops(set, error))
 		return NULL;
+	set->watch = scratch_watch_new(set, settings);
 	return g_steal_pointer(&set);
 }
 
@@ -180,11 +188,11 @@ void vm_set_free(VmSet *set)
 {
 	if (!set)
 		return;
+	g_clear_pointer(&set->watch, scratch_watch_free);
 	/* what was ordered before ends first, or it could take a snapshot
 	 * that nobody releases */
 	g_thread_pool_free(set->workers, FALSE, TRUE);
-	set->workers = g_thread_pool_new(carry_out, NULL, WORKERS, FALSE,
-		NULL);
+	set->workers = g_thread_pool_new(carry_out, set, WORKERS, FALSE, NULL);
 	release_all(set);
 	g_thread_pool_free(set->workers, FALSE, TRUE);
 	g_hash_table_unref(set->vms);
@@ -287,6 +295,11 @@ Snapshot *vm_set_by_serial(VmSet *set, uint32_t serial)
 	}
 	g_mutex_unlock(&set->lock);
 	return found;
+}
+
+void vm_set_scratch_space(VmSet *set, uint64_t *total, uint64_t *left)
+{
+	scratch_watch_space(set->watch, total, left);
 }
 
 void vm_set_submit(VmSet *set, Vm *vm, enum vm_verb verb, bool force,

@@ -150,7 +150,13 @@ bool vm_take(Vm *vm, GError **error)
 	return false;
 }
 
-static int begin_commit(Vm *vm, Snapshot **snapshot)
+const char *vm_scratch(const Vm *vm)
+{
+	return vm->config->settings->scratch;
+}
+
+/* Sets busy, with the snapshot that stands and goes on to stand. */
+static int begin_work(Vm *vm, Snapshot **snapshot)
 {
 	int error = 0;
 
@@ -190,7 +196,7 @@ bool vm_commit(Vm *vm, bool force, GError **error)
 {
 	g_autoptr(Snapshot) snapshot = NULL;
 	g_autoptr(GError) failure = NULL;
-	int refused = begin_commit(vm, &snapshot);
+	int refused = begin_work(vm, &snapshot);
 
 	if (refused) {
 		fleece_set_error(error, refused, "VM %s: commit: %s",
@@ -203,6 +209,27 @@ bool vm_commit(Vm *vm, bool force, GError **error)
 	commit_snapshot(vm, snapshot, force, &failure);
 	if (failure)
 		g_prefix_error(&failure, "VM %s: ", vm->config->name);
+	finish(vm, snapshot, failure);
+	if (!failure)
+		return true;
+	g_propagate_error(error, g_steal_pointer(&failure));
+	return false;
+}
+
+bool vm_break(Vm *vm, GError **error)
+{
+	g_autoptr(Snapshot) snapshot = NULL;
+	g_autoptr(GError) failure = NULL;
+	int refused = begin_work(vm, &snapshot);
+
+	if (refused) {
+		fleece_set_error(error, refused, "VM %s: give up: busy",
+			vm->config->name);
+		return false;
+	}
+	fleece_undo(vm->undo, vm->config->qmp,
+		vm->config->settings->timeout_ms, &failure);
+	snapshot_end(snapshot);
 	finish(vm, snapshot, failure);
 	if (!failure)
 		return true;

@@ -9,6 +9,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include <glib.h>
 
@@ -22,9 +23,17 @@ enum method {
 /* Which files a disk has; see mount.fleecefs(8). */
 enum view { VIEW_RAW, VIEW_DELTA, VIEW_ALL };
 
+/* A number of bytes, or, where percent is not 0, a part of a whole. */
+typedef struct {
+	uint64_t bytes;
+	unsigned percent;
+} Amount;
+
 typedef struct {
 	char *disks;      /* globs, ':' between; NULL: every disk */
 	char *scratch;    /* directory with O_TMPFILE, absolute */
+	Amount scratch_limit;   /* of what is free when the mount begins */
+	Amount scratch_reserve; /* of the whole filesystem */
 	enum method method;
 	unsigned cbw_timeout;     /* seconds a guest write may wait */
 	unsigned timeout_ms;      /* any QMP command, any NBD handshake */
@@ -46,8 +55,9 @@ Settings *settings_copy(const Settings *settings);
 void settings_free(Settings *settings);
 
 /*
- * Sets what a word of mount.fleecefs(8) stands for: "scratch", "method",
- * "chain", "since", "fallback", "keep", "view".  Returns NULL, or what is
+ * Sets what a word of mount.fleecefs(8) stands for: "scratch",
+ * "scratch_limit", "scratch_reserve", "method", "chain", "since", "fallback",
+ * "keep", "view".  Returns NULL, or what is
  * accepted as its value, static; *known, unless NULL, says whether there is
  * such a word here.
  */

@@ -18,8 +18,10 @@
 
 typedef struct VmSet VmSet;
 
-/* Takes the source and the guardian; starts the NBD loops. */
-VmSet *vm_set_new_take(Source *source, Guardian *guardian, GError **error);
+/* Takes the source and the guardian; starts the NBD loops and the watch over
+ * scratch.  settings, the mount's own, outlive it. */
+VmSet *vm_set_new_take(Source *source, Guardian *guardian,
+	const Settings *settings, GError **error);
 
 /* Releases every snapshot, by force, and waits; then frees.  Blocks. */
 void vm_set_free(VmSet *set);
@@ -51,13 +53,17 @@ GPtrArray *vm_set_list(VmSet *set);
 /* The standing snapshot with this serial number, referenced, or NULL. */
 Snapshot *vm_set_by_serial(VmSet *set, uint32_t serial);
 
-enum vm_verb { VM_TAKE, VM_COMMIT, VM_RELEASE };
+enum vm_verb { VM_TAKE, VM_COMMIT, VM_RELEASE, VM_BREAK };
 
 /* Called from a worker; error is NULL where it went well, and freed behind
  * it. */
 typedef void VmDone(void *opaque, const GError *error);
 
-/* Has verb done on vm by a worker; force is not for VM_TAKE. */
+/* How much scratch there may be in all and how much is left, in bytes. */
+void vm_set_scratch_space(VmSet *set, uint64_t *total, uint64_t *left);
+
+/* Has verb done on vm by a worker; force is for VM_COMMIT and
+ * VM_RELEASE. */
 void vm_set_submit(VmSet *set, Vm *vm, enum vm_verb verb, bool force,
 	VmDone *done, void *opaque);
 

@@ -56,6 +56,17 @@ bool vm_release(Vm *vm, bool force, GError **error);
  */
 bool vm_commit(Vm *vm, bool force, GError **error);
 
+/*
+ * Takes a snapshot that broke out of QEMU, so that the guest has nothing to
+ * do with it any more, and gives its scratch back.  Its directory stays, and
+ * reads go on to fail, until it is released.  EBUSY where something else is
+ * being done to it.
+ */
+bool vm_break(Vm *vm, GError **error);
+
+/* The directory of its scratch files. */
+const char *vm_scratch(const Vm *vm);
+
 /* The snapshot that stands, referenced; NULL where there is none. */
 Snapshot *vm_snapshot(Vm *vm);
 

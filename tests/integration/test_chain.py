@@ -213,7 +213,7 @@ def test_broken_night_cannot_be_committed(tmp, vm_factory, mount_factory,
     before = good.checkpoints("va")
     two.overwrite_all("va", 0x61)
     bad = Nights(tmp, two, mount_factory, f"scratch={small_scratch}",
-                 name="bad")
+                 "scratch_limit=1G", "scratch_reserve=0", name="bad")
     bad.snapshot()
     two.overwrite_all("va", 0x62)
     assert bad.update() != 0
@@ -231,7 +231,8 @@ def test_commit_sees_a_break_that_nobody_has_read(tmp, vm_factory,
                                                   small_scratch):
     """QEMU does not say when it gives up a snapshot: commit has to ask."""
     two = scene.build(tmp, vm_factory, TWO)
-    bad = Nights(tmp, two, mount_factory, f"scratch={small_scratch}")
+    bad = Nights(tmp, two, mount_factory, f"scratch={small_scratch}",
+                 "scratch_limit=1G", "scratch_reserve=0")
     bad.snapshot()
     two.overwrite_all("va", 0x63)
     assert bad.mnt.vm_status("web01")["state"] == "live"
