@@ -69,7 +69,10 @@ ExtentList *extent_list_new_uniform(uint64_t size, unsigned flags)
 	return list;
 }
 
-ExtentList *extent_list_union(const ExtentList *a, const ExtentList *b)
+typedef unsigned Combine(unsigned a, unsigned b, unsigned mask);
+
+static ExtentList *combine(const ExtentList *a, const ExtentList *b,
+	Combine *flags, unsigned mask)
 {
 	g_autoptr(ExtentList) both = extent_list_new(a->size);
 	size_t i = 0;
@@ -83,7 +86,7 @@ ExtentList *extent_list_union(const ExtentList *a, const ExtentList *b)
 		uint64_t end = MIN(end_a, end_b);
 
 		if (!extent_list_append(both, end - both->filled,
-				flags_of(a, i) | flags_of(b, j)))
+				flags(flags_of(a, i), flags_of(b, j), mask)))
 			return NULL;
 		if (end_a == end)
 			i++;
@@ -91,6 +94,27 @@ ExtentList *extent_list_union(const ExtentList *a, const ExtentList *b)
 			j++;
 	}
 	return g_steal_pointer(&both);
+}
+
+static unsigned either(unsigned a, unsigned b, unsigned mask G_GNUC_UNUSED)
+{
+	return a | b;
+}
+
+ExtentList *extent_list_union(const ExtentList *a, const ExtentList *b)
+{
+	return combine(a, b, either, 0);
+}
+
+static unsigned unless(unsigned a, unsigned b, unsigned mask)
+{
+	return b ? a & ~mask : a;
+}
+
+ExtentList *extent_list_without(const ExtentList *list, unsigned flags,
+	const ExtentList *where)
+{
+	return combine(list, where, unless, flags);
 }
 
 void extent_list_free(ExtentList *list)

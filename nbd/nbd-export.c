@@ -359,7 +359,7 @@ void nbd_export_submit_take(NbdExport *export, NbdRequest *request)
 	nbd_loop_kick(export->loop);
 }
 
-void nbd_export_read_async(NbdExport *export, void *buffer, size_t length,
+static void submit_read(NbdExport *export, void *buffer, size_t length,
 	uint64_t offset, NbdDone *done, void *opaque)
 {
 	NbdRequest *request = g_new0(NbdRequest, 1);
@@ -371,6 +371,54 @@ void nbd_export_read_async(NbdExport *export, void *buffer, size_t length,
 	request->done = done;
 	request->opaque = opaque;
 	nbd_export_submit_take(export, request);
+}
+
+typedef struct {
+	gint open;  /* atomic: pieces that have not ended */
+	gint error; /* atomic: of the first piece that failed */
+	NbdDone *done;
+	void *opaque;
+} PiecedRead;
+
+static void piece_done(void *opaque, int error)
+{
+	PiecedRead *read = opaque;
+
+	if (error)
+		g_atomic_int_compare_and_exchange(&read->error, 0, error);
+	if (!g_atomic_int_dec_and_test(&read->open))
+		return;
+	read->done(read->opaque, g_atomic_int_get(&read->error));
+	g_free(read);
+}
+
+static void submit_pieces(NbdExport *export, char *buffer, size_t length,
+	uint64_t offset, NbdDone *done, void *opaque)
+{
+	unsigned piece = export->config.piece;
+	PiecedRead *read = g_new(PiecedRead, 1);
+
+	*read = (PiecedRead){ .done = done, .opaque = opaque };
+	read->open = (offset + length - 1) / piece - offset / piece + 1;
+	while (length > 0) {
+		size_t part = MIN(length, piece - offset % piece);
+
+		submit_read(export, buffer, part, offset, piece_done, read);
+		buffer += part;
+		offset += part;
+		length -= part;
+	}
+}
+
+void nbd_export_read_async(NbdExport *export, void *buffer, size_t length,
+	uint64_t offset, NbdDone *done, void *opaque)
+{
+	unsigned piece = export->config.piece;
+
+	if (piece == 0 || offset % piece + length <= piece)
+		submit_read(export, buffer, length, offset, done, opaque);
+	else
+		submit_pieces(export, buffer, length, offset, done, opaque);
 }
 
 void nbd_export_trim_async(NbdExport *export, uint64_t length, uint64_t offset,

@@ -429,6 +429,30 @@ static bool read_maps(const BuildDisk *disk, NbdExport *export,
 	return *allocation;
 }
 
+/*
+ * A QEMU that mixes clusters also calls a hole what the guest has made one
+ * since the instant.  Where the old data is in the scratch, it was none.
+ */
+static bool mend_map(const FleeceBuild *build, const BuildDisk *disk,
+	ExtentList **allocation, GError **error)
+{
+	g_autoptr(ExtentList) told = *allocation;
+	g_autoptr(ExtentList) copied = NULL;
+
+	*allocation = NULL;
+	if (!build->fleece->plan.mixes_clusters || disk->scratch_fd < 0) {
+		*allocation = g_steal_pointer(&told);
+		return true;
+	}
+	copied = scratch_copied(disk->scratch_fd, disk->disk->size, error);
+	if (!copied)
+		return false;
+	*allocation = extent_list_without(told, EXTENT_ZERO, copied);
+	if (!*allocation)
+		fleece_set_error(error, ENOMEM, "no memory for its map");
+	return *allocation;
+}
+
 /* The map is read before anybody can trim: QEMU refuses block status over
  * what was trimmed. */
 static bool attach_view(FleeceBuild *build, BuildDisk *disk, GError **error)
@@ -440,6 +464,8 @@ static bool attach_view(FleeceBuild *build, BuildDisk *disk, GError **error)
 		.timeout_ms = request->settings->timeout_ms,
 		.read_timeout_ms = request->settings->read_timeout_ms,
 		.max_in_flight = build->fleece->plan.max_in_flight,
+		.piece = build->fleece->plan.mixes_clusters ?
+			FLEECE_CLUSTER : 0,
 		.lost = disk_view_lost,
 		.opaque = disk->view,
 	};
@@ -450,6 +476,7 @@ static bool attach_view(FleeceBuild *build, BuildDisk *disk, GError **error)
 
 	if (!connect_export(build, disk, export, error) ||
 	    !read_maps(disk, export, &dirty, &allocation, error) ||
+	    !mend_map(build, disk, &allocation, error) ||
 	    !disk_view_attach_take(disk->view, g_steal_pointer(&export),
 		    allocation, dirty, error))
 		return false;

@@ -83,6 +83,18 @@ static unsigned in_flight_limit(unsigned version)
 	return fixed72 || version >= QEMU_VERSION(9, 1, 2) ? 0 : 1;
 }
 
+/*
+ * Where a request begins in a cluster that was copied and goes on into one
+ * that was not, copy-before-write takes the first for not copied, too, until
+ * 8.0 ("hbitmap: fix hbitmap_status() return value for first dirty bit case";
+ * Debian's 7.2.22 lacks it): what the guest wrote since is read, and its new
+ * zeros are reported as a hole.  A request within one cluster is right.
+ */
+static bool mixes_clusters(unsigned version)
+{
+	return version < QEMU_VERSION(8, 0, 0);
+}
+
 /* cbw-timeout is a 32 bit number of nanoseconds until 9.1: it wraps at 4.29
  * seconds. The job has no such limit in any version. */
 static unsigned timeout_limit(const QemuFacts *facts, const QemuPlan *plan,
@@ -132,6 +144,7 @@ bool quirks_plan(const QemuFacts *facts, const Settings *settings,
 	    !check_iothreads(facts, settings, plan, error))
 		return false;
 	plan->max_in_flight = in_flight_limit(facts->version);
+	plan->mixes_clusters = mixes_clusters(facts->version);
 	plan->cbw_timeout = timeout_limit(facts, plan, settings->cbw_timeout);
 	plan->build_in_pause = needs_pause(facts);
 	plan->reserve_scratch = plan->method == METHOD_JOB &&

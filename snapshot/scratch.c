@@ -79,3 +79,40 @@ uint64_t scratch_used(int fd)
 
 	return fstat(fd, &st) < 0 ? 0 : (uint64_t)st.st_blocks * 512;
 }
+
+/* The next offset that is data, or is none; size where there is no other. */
+static bool seek(int fd, uint64_t from, int whence, uint64_t size,
+	uint64_t *found, GError **error)
+{
+	off_t at = lseek(fd, from, whence);
+
+	*found = at < 0 ? size : MIN((uint64_t)at, size);
+	if (at >= 0 || errno == ENXIO)
+		return true;
+	fleece_set_error_errno(error, errno, "scratch: lseek");
+	return false;
+}
+
+ExtentList *scratch_copied(int fd, uint64_t size, GError **error)
+{
+	g_autoptr(ExtentList) copied = extent_list_new(size);
+	uint64_t at = 0;
+
+	while (at < size) {
+		uint64_t data, end = size;
+
+		if (!seek(fd, at, SEEK_DATA, size, &data, error) ||
+		    (data < size &&
+			    !seek(fd, data, SEEK_HOLE, size, &end, error)))
+			return NULL;
+		if ((data > at && !extent_list_append(copied, data - at, 0)) ||
+		    (end > data && !extent_list_append(copied, end - data,
+			    EXTENT_DIRTY))) {
+			fleece_set_error(error, ENOMEM,
+				"scratch: no memory for its map");
+			return NULL;
+		}
+		at = end;
+	}
+	return g_steal_pointer(&copied);
+}

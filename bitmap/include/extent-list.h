@@ -48,6 +48,10 @@ ExtentList *extent_list_new_uniform(uint64_t size, unsigned flags);
  */
 ExtentList *extent_list_union(const ExtentList *a, const ExtentList *b);
 
+/* The same of list, less these flags where where has any flag. */
+ExtentList *extent_list_without(const ExtentList *list, unsigned flags,
+	const ExtentList *where);
+
 void extent_list_free(ExtentList *list);
 
 /*

@@ -40,6 +40,8 @@ typedef struct {
 	unsigned max_in_flight;   /* requests at once over all connections;
 				   * 0: as many as the connections take (16
 				   * each, QEMU's limit) */
+	unsigned piece;           /* a read is sent in pieces that do not reach
+				   * over a multiple of it; 0: in one */
 	/* Called from the loop's thread when the export is lost, at most once
 	 * and never after nbd_export_free(); must not block.  May be NULL. */
 	void (*lost)(void *opaque, const char *why);

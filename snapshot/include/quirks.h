@@ -28,6 +28,8 @@ typedef struct {
 	enum method method;     /* METHOD_FILTER or METHOD_JOB */
 	const char *reason;     /* why this one, static */
 	unsigned max_in_flight; /* NBD requests at once per disk; 0: no limit */
+	bool mixes_clusters;    /* a request of several clusters can show what
+				 * the guest has written since */
 	unsigned cbw_timeout;   /* seconds; 0: QEMU has no such limit here */
 	bool build_in_pause;    /* nodes above a disk can only be added while
 				 * the guest stands still */

@@ -13,6 +13,8 @@
 
 #include <glib.h>
 
+#include "extent-list.h"
+
 /*
  * A scratch file of size bytes in directory; -1 on failure.  reserve takes
  * the space at once, so that no write to it can fail for want of it.
@@ -23,3 +25,10 @@ int scratch_open(const char *directory, uint64_t size, bool reserve,
 
 /* The bytes it takes up on its filesystem now. */
 uint64_t scratch_used(int fd);
+
+/*
+ * EXTENT_DIRTY where QEMU has put data into it, and perhaps where there is
+ * none; what it has put there as zeros is none.  NULL with error set where
+ * the filesystem does not say, or memory is short.
+ */
+ExtentList *scratch_copied(int fd, uint64_t size, GError **error);

@@ -111,6 +111,25 @@ static void test_union(void)
 	}
 }
 
+static void test_without(void)
+{
+	for (int round = 0; round < 200; round++) {
+		Model one;
+		Model two;
+		size_t size = g_test_rand_int_range(0, MODEL_SIZE + 1);
+		g_autoptr(ExtentList) list = random_list(&one, size);
+		g_autoptr(ExtentList) where = random_list(&two, size);
+		g_autoptr(ExtentList) less = extent_list_without(list,
+			EXTENT_ZERO, where);
+
+		for (size_t i = 0; i < size; i++) {
+			if (two.flags[i])
+				one.flags[i] &= ~EXTENT_ZERO;
+		}
+		check_list(less, &one);
+	}
+}
+
 static void test_uniform(void)
 {
 	for (unsigned flags = 0; flags <= EXTENT_FLAGS; flags++) {
@@ -228,6 +247,7 @@ int main(int argc, char **argv)
 	g_test_init(&argc, &argv, NULL);
 	g_test_add_func("/extent-list/random", test_random);
 	g_test_add_func("/extent-list/union", test_union);
+	g_test_add_func("/extent-list/without", test_without);
 	g_test_add_func("/extent-list/uniform", test_uniform);
 	g_test_add_func("/extent-list/empty-disk", test_empty_disk);
 	g_test_add_func("/extent-list/append", test_append);

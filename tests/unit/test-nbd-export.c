@@ -55,6 +55,51 @@ static void test_reads(NbdFixture *f, gconstpointer data)
 	g_assert_cmpint(g_atomic_int_get(&f->lost), ==, 0);
 }
 
+/* No request of the server's reaches over a multiple of 64 KiB. */
+static void check_pieces(NbdFixture *f)
+{
+	g_autofree char *path = g_build_filename(f->dir, "log", NULL);
+	g_autofree char *text = NULL;
+	g_auto(GStrv) lines = NULL;
+
+	g_assert_true(g_file_get_contents(path, &text, NULL, NULL));
+	lines = g_strsplit(g_strchomp(text), "\n", -1);
+	for (unsigned i = 0; lines[i]; i++) {
+		char *end;
+		guint64 length = g_ascii_strtoull(lines[i], &end, 10);
+		guint64 offset = g_ascii_strtoull(end, NULL, 10);
+
+		g_assert_cmpuint(length, >, 0);
+		g_assert_cmpuint(offset / 65536, ==,
+			(offset + length - 1) / 65536);
+	}
+}
+
+static void test_pieces(NbdFixture *f, gconstpointer data G_GNUC_UNUSED)
+{
+	NbdExportConfig config = {.name = "",
+		.size = MIB,
+		.timeout_ms = 10000,
+		.read_timeout_ms = 10000,
+		.piece = 65536};
+
+	nbd_fixture_serve_script(f,
+		"pread) echo \"$3 $4\" >>\"$dir/log\"\n"
+		"[ \"$4\" != 524288 ] || { echo EINVAL no >&2; exit 1; }\n"
+		"head -c $3 /dev/zero;;\n");
+	f->export = nbd_export_new(f->loop, &config);
+	nbd_fixture_connect(f, NULL);
+	nbd_fixture_connect(f, NULL);
+	g_assert_cmpint(nbd_fixture_read(f->export, 0, 65536), ==, 0);
+	g_assert_cmpint(nbd_fixture_read(f->export, 65535, 2), ==, 0);
+	g_assert_cmpint(nbd_fixture_read(f->export, 4096, 300000), ==, 0);
+	g_assert_cmpint(nbd_fixture_read(f->export, 131072, 262144), ==, 0);
+	/* the error of one piece is the error of all */
+	g_assert_cmpint(nbd_fixture_read(f->export, 300000, 500000), ==,
+		EINVAL);
+	check_pieces(f);
+}
+
 typedef struct {
 	NbdExport *export;
 	NbdBatch batch;
@@ -367,6 +412,7 @@ int main(int argc, char **argv)
 	add("reads/1", GUINT_TO_POINTER(1), test_reads);
 	add("reads/2", GUINT_TO_POINTER(2), test_reads);
 	add("reads/4", GUINT_TO_POINTER(4), test_reads);
+	add("pieces", NULL, test_pieces);
 	add("completion-starts-request", NULL, test_completion_starts_request);
 	add("errnos-pass", NULL, test_errnos_pass);
 	add("trim", NULL, test_trim);

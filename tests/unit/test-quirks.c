@@ -144,6 +144,8 @@ static void test_allowed(void)
 		g_assert_no_error(error);
 		g_assert_cmpint(plan.method, ==, row->method);
 		g_assert_cmpuint(plan.max_in_flight, ==, row->in_flight);
+		g_assert_cmpint(plan.mixes_clusters, ==,
+			row->version < V(8, 0, 0));
 		g_assert_cmpuint(plan.cbw_timeout, ==, row->timeout);
 		g_assert_cmpint(plan.reserve_scratch, ==, row->reserve);
 		g_assert_cmpint(plan.build_in_pause, ==, row->in_pause);
