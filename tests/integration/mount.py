@@ -15,7 +15,7 @@ import signal
 import subprocess
 
 from deadline import DEADLINE, DeadlinePassed, wait_for
-from ours import describe, dies_with_us, processes_of
+from ours import describe, dies_with_us, mounts_below, processes_of
 from sanitizers import sanitizer_environment, sanitizer_reports
 
 MOUNT_FAILED = 32
@@ -105,10 +105,7 @@ class Mount:
 
     def mounted(self):
         """Whether a filesystem stands there, a dead one too."""
-        try:
-            return os.path.ismount(self.path)
-        except OSError:
-            return True
+        return self.path in mounts_below(self.path)
 
     def stderr(self):
         """What the program said so far."""
