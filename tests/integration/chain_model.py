@@ -105,7 +105,8 @@ class Model:
     def predict(self, chain, since=None, fallback=False):
         """disk id -> Prediction; None where the snapshot is refused."""
         wanted = since or self.newest(chain)
-        told = {disk.id: _predict(disk, chain, wanted)
+        newest = self.newest(chain)
+        told = {disk.id: _predict(disk, chain, wanted, newest)
                 for disk in self.plugged()}
         usable = any(one.base for one in told.values())
         return None if since and not usable and not fallback else told
@@ -146,10 +147,12 @@ class Model:
             point.broken = True
 
 
-def _predict(disk, chain, wanted):
+def _predict(disk, chain, wanted, newest):
     point = disk.find(chain, wanted)
-    if wanted is None:
+    if newest is None:
         reason = "first"
+    elif point is None and disk.find(chain, newest):
+        reason = "since-missing"
     elif point is None:
         reason = "new-disk" if disk.keeps else "transient-lost"
     elif point.broken:
