@@ -34,13 +34,14 @@ bool qmp_reply_check(const char *command, json_object *value,
 	const char *what, json_type type, GError **error)
 {
 	if (!json_object_is_type(value, type)) {
-		fleece_set_error(error, EPROTO, "%s: \"%s\" of QEMU is not %s",
-			command, what, type_phrase(type));
+		fleece_set_error(error, EPROTO,
+			"%s: \"%s\" of the reply is not %s", command, what,
+			type_phrase(type));
 		return false;
 	}
 	if (type == json_type_string && !is_text(value)) {
-		fleece_set_error(error, EPROTO, "%s: \"%s\" of QEMU is no text",
-			command, what);
+		fleece_set_error(error, EPROTO,
+			"%s: \"%s\" of the reply is no text", command, what);
 		return false;
 	}
 	return true;
@@ -65,7 +66,7 @@ json_object *qmp_reply_member(const char *command, json_object *from,
 	if (!qmp_reply_optional(command, from, name, type, &member, error))
 		return NULL;
 	if (!member)
-		fleece_set_error(error, EPROTO, "%s: QEMU tells no \"%s\"",
+		fleece_set_error(error, EPROTO, "%s: the reply has no \"%s\"",
 			command, name);
 	return member;
 }
@@ -108,8 +109,8 @@ bool qmp_reply_size(const char *command, json_object *from, const char *name,
 	*value = json_object_get_uint64(member);
 	if (json_object_get_int64(member) >= 0 && *value <= INT64_MAX)
 		return true;
-	fleece_set_error(error, EPROTO, "%s: \"%s\" of QEMU is out of range",
-		command, name);
+	fleece_set_error(error, EPROTO,
+		"%s: \"%s\" of the reply is out of range", command, name);
 	return false;
 }
 
@@ -159,7 +160,7 @@ json_object *qmp_reply_return(const char *command, json_object *reply,
 	/* A null is a NULL here; no command returns one. */
 	if (!json_object_object_get_ex(reply, "return", &value) || !value) {
 		fleece_set_error(error, EPROTO,
-			"%s: QEMU's reply is neither a return nor an error",
+			"%s: the reply is neither a return nor an error",
 			command);
 		return NULL;
 	}

@@ -47,7 +47,7 @@ void qmp_wire_free(QmpWire *wire)
 
 static void break_stream(QmpWire *wire, const char *what)
 {
-	fleece_set_error(&wire->broken, EPROTO, "garbage instead of QMP: %s",
+	fleece_set_error(&wire->broken, EPROTO, "garbage instead of JSON: %s",
 		what);
 }
 
