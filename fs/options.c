@@ -16,7 +16,7 @@ typedef struct {
 	char *name, *vm, *disk, *snapshot, *scratch, *method;
 	char *cbw_timeout, *timeout, *read_timeout, *connections;
 	char *scratch_limit, *scratch_reserve;
-	char *chain, *since, *fallback, *keep, *view;
+	char *chain, *since, *fallback, *keep, *view, *freeze, *agent;
 	char *uid, *gid, *umask, *fsname;
 	int discard, strict, unsafe_qemu, allow_other, ro;
 	int foreground, debug, help, version, fake;
@@ -46,6 +46,8 @@ static const struct fuse_opt table[] = {
 	OPTION("fallback=%s", fallback),
 	OPTION("keep=%s", keep),
 	OPTION("view=%s", view),
+	OPTION("freeze=%s", freeze),
+	OPTION("agent=%s", agent),
 	OPTION("uid=%s", uid),
 	OPTION("gid=%s", gid),
 	OPTION("umask=%s", umask),
@@ -114,8 +116,8 @@ static const char usage[] =
 	"      scratch_limit= scratch_reserve=\n"
 	"      method=auto|filter|job cbw_timeout= timeout= read_timeout=\n"
 	"      connections= chain= since= fallback=full keep= unsafe_qemu\n"
-	"      view=raw|delta|all uid= gid= umask= ro allow_other and FUSE's\n"
-	"      own: see mount.fleecefs(8)\n";
+	"      view=raw|delta|all freeze=no|try|require agent= uid= gid=\n"
+	"      umask= ro allow_other and FUSE's own: see mount.fleecefs(8)\n";
 
 /* -f, -n, -s and -v mean other things where mount(8) calls us. */
 static bool take_flag(Raw *raw, const char *arg)
@@ -230,7 +232,9 @@ static bool take_words(Options *options, const Raw *raw, GError **error)
 	    !set(settings, "since", raw->since, error) ||
 	    !set(settings, "fallback", raw->fallback, error) ||
 	    !set(settings, "keep", raw->keep, error) ||
-	    !set(settings, "view", raw->view, error))
+	    !set(settings, "view", raw->view, error) ||
+	    !set(settings, "freeze", raw->freeze, error) ||
+	    !set(settings, "agent", raw->agent, error))
 		return false;
 	if (raw->snapshot && !g_str_equal(raw->snapshot, "mount") &&
 	    !g_str_equal(raw->snapshot, "mkdir"))
@@ -359,7 +363,8 @@ static void raw_clear(Raw *raw)
 		raw->scratch, raw->method, raw->cbw_timeout, raw->timeout,
 		raw->read_timeout, raw->connections, raw->uid, raw->gid,
 		raw->umask, raw->chain, raw->since, raw->fallback, raw->keep,
-		raw->view, raw->scratch_limit, raw->scratch_reserve };
+		raw->view, raw->scratch_limit, raw->scratch_reserve,
+		raw->freeze, raw->agent };
 
 	for (unsigned i = 0; i < G_N_ELEMENTS(texts); i++)
 		free(texts[i]);

@@ -3,7 +3,8 @@
  * fleece-build.h - what the steps of a set-up share
  *
  * fleece.c prepares and exports, fleece-point.c makes the instant,
- * fleece-chain.c does what belongs to a chain.
+ * fleece-chain.c does what belongs to a chain, fleece-freeze.c what belongs
+ * to the guest's filesystems.
  */
 #pragma once
 
@@ -16,6 +17,7 @@
 #include "disk-chain.h"
 #include "disk-view.h"
 #include "fleece.h"
+#include "guest-agent.h"
 #include "owner.h"
 #include "qmp-client.h"
 #include "qmp-transaction.h"
@@ -44,6 +46,10 @@ typedef struct {
 	char *directory;    /* of the NBD socket; NULL once it is gone */
 	unsigned directory_undo;
 	gint64 pause_ends;  /* monotonic us; 0: we have stopped nobody */
+	GuestAgent *agent;  /* NULL where we do not freeze */
+	gint64 frozen_since; /* monotonic us */
+	gint64 freeze_ends; /* the same; 0: we have frozen nobody */
+	unsigned freeze_undo; /* 0: none that we still have to see to */
 	Fleece *fleece;
 } FleeceBuild;
 
@@ -53,6 +59,26 @@ typedef struct {
  * fleece's instant_ms and pause_us.
  */
 bool fleece_point(FleeceBuild *build, GError **error);
+
+/*
+ * The guest's filesystems, as the settings say.  All that can be prepared has
+ * to be: the guest's writes wait from fleece_freeze() to fleece_thaw().
+ *
+ * fleece_freeze() asks the agent and freezes; with FREEZE_TRY it succeeds
+ * also where it did not.  fleece_thaw() waits until the agent has answered,
+ * or for settings->timeout_ms; the owner's note has to be renewed then.
+ *
+ * Where something fails in between, the undo list thaws: call
+ * fleece_extend_freeze() before it is run, which gives the agent's socket
+ * back and the guardian another limit.
+ */
+bool fleece_freeze(FleeceBuild *build, GError **error);
+bool fleece_thaw(FleeceBuild *build, GError **error);
+void fleece_extend_freeze(FleeceBuild *build);
+
+/* Runs the thaw that is left in the undo list again and again, for
+ * settings->timeout_ms. */
+bool fleece_insist_on_thaw(FleeceBuild *build, GError **error);
 
 /*
  * The chain's part.  A write of the guest may come between any two commands,

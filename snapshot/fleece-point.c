@@ -66,12 +66,15 @@ static bool add_access(FleeceBuild *build, const BuildDisk *disk,
 typedef bool DiskStep(FleeceBuild *build, const BuildDisk *disk,
 	GError **error);
 
-/* In a pause each command gets what the others have left of the budget. */
+/* In a pause, or a freeze, each command gets what the others have left of the
+ * budget. */
 static void limit_command(FleeceBuild *build)
 {
-	gint64 left_us = build->pause_ends - g_get_monotonic_time();
+	gint64 ends = build->pause_ends ? build->pause_ends :
+		build->freeze_ends;
+	gint64 left_us = ends - g_get_monotonic_time();
 
-	if (build->pause_ends)
+	if (ends)
 		qmp_client_set_timeout(build->client,
 			MAX(left_us / 1000, 1));
 }
@@ -102,11 +105,22 @@ static bool announce_stop(FleeceBuild *build, unsigned *undo, GError **error)
 {
 	const FleeceRequest *request = build->request;
 
+	limit_command(build);
 	return set_state(build, "stopped", error) &&
 		undo_list_add(request->undo, UNDO_STOP, NULL, NULL, NULL,
 			undo, error) &&
-		guardian_window_open(request->guardian, request->undo,
+		guardian_window_open(request->guardian, request->undo, *undo,
 			PAUSE_LIMIT_MS, error);
+}
+
+/* When a pause that begins now has to end. */
+static gint64 pause_end(const FleeceBuild *build)
+{
+	unsigned timeout = build->request->settings->timeout_ms;
+	gint64 ends = g_get_monotonic_time() +
+		MIN(timeout, PAUSE_BUDGET_MS) * G_TIME_SPAN_MILLISECOND;
+
+	return build->freeze_ends ? MIN(ends, build->freeze_ends) : ends;
 }
 
 /*
@@ -182,26 +196,33 @@ static bool attach_in_pause(FleeceBuild *build, unsigned undo, GError **error)
 static bool attach_paused(FleeceBuild *build, GError **error)
 {
 	const FleeceRequest *request = build->request;
-	unsigned timeout = qmp_client_timeout(build->client);
+	unsigned timeout = request->settings->timeout_ms;
 	g_autoptr(GError) unwinding = NULL;
 	unsigned undo;
 	bool attached;
 
 	if (!announce_stop(build, &undo, error))
 		return false;
-	build->pause_ends = g_get_monotonic_time() +
-		MIN(timeout, PAUSE_BUDGET_MS) * G_TIME_SPAN_MILLISECOND;
+	build->pause_ends = pause_end(build);
 	limit_command(build);
 	attached = attach_in_pause(build, undo, error);
 	if (!attached) {
 		/* the guest first: not after the set-up has unwound */
 		g_clear_pointer(&build->client, qmp_client_free);
-		undo_list_run_at(request->undo, request->qmp,
-			request->settings->timeout_ms, &unwinding);
+		fleece_extend_freeze(build);
+		undo_list_run_at(request->undo, request->qmp, timeout,
+			&unwinding);
 		return false;
 	}
 	qmp_client_set_timeout(build->client, timeout);
-	return set_state(build, "setup", error);
+	return true;
+}
+
+/* The guest is as it was: the note may say so, now that nobody waits. */
+static bool settle(FleeceBuild *build, GError **error)
+{
+	return g_str_equal(build->owner->state, "setup") ||
+		set_state(build, "setup", error);
 }
 
 /* One disk needs no pause: qom-set is atomic.  Of several, no write may fall
@@ -209,17 +230,19 @@ static bool attach_paused(FleeceBuild *build, GError **error)
 static bool point_by_filter(FleeceBuild *build, GError **error)
 {
 	bool in_pause = builds_in_pause(build);
-	bool running;
+	bool paused, running;
 
 	if ((!in_pause && !for_written(build, add_filter, error)) ||
-	    !qmp_query_status(build->client, &running, NULL, error))
+	    !fleece_freeze(build, error))
 		return false;
-	if (running && count_written(build) > (in_pause ? 0 : 1)) {
-		if (!attach_paused(build, error))
-			return false;
-	} else if (!attach(build, !running, error)) {
+	limit_command(build);
+	if (!qmp_query_status(build->client, &running, NULL, error))
 		return false;
-	}
+	paused = running && count_written(build) > (in_pause ? 0 : 1);
+	if (!(paused ? attach_paused(build, error) :
+			attach(build, !running, error)) ||
+	    !fleece_thaw(build, error) || !settle(build, error))
+		return false;
 	return in_pause || for_written(build, add_access, error);
 }
 
@@ -245,14 +268,14 @@ static bool point_by_job(FleeceBuild *build, GError **error)
 	g_autoptr(QmpTransaction) transaction = qmp_transaction_new();
 
 	if (!for_written(build, add_job_undo, error) ||
-	    !fleece_chain_begin(build, error))
+	    !fleece_freeze(build, error) || !fleece_chain_begin(build, error))
 		return false;
 	fleece_chain_mark(build, transaction);
 	for (guint i = 0; i < build->disks->len; i++)
 		add_backup(build, build->disks->pdata[i], transaction);
 	fleece_chain_copy(build, transaction);
-	return qmp_transaction_run(transaction, build->client, error) &&
-		for_written(build, add_access, error);
+	return run(build, transaction, error) && fleece_thaw(build, error) &&
+		settle(build, error) && for_written(build, add_access, error);
 }
 
 bool fleece_point(FleeceBuild *build, GError **error)

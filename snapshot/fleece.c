@@ -44,6 +44,7 @@ void fleece_free(Fleece *fleece)
 	}
 	g_clear_pointer(&fleece->disks, g_ptr_array_unref);
 	g_clear_pointer(&fleece->chains, g_ptr_array_unref);
+	g_clear_pointer(&fleece->warnings, g_ptr_array_unref);
 	g_free(fleece->qemu_version);
 	g_free(fleece);
 }
@@ -51,6 +52,7 @@ void fleece_free(Fleece *fleece)
 static void build_clear(FleeceBuild *build)
 {
 	g_clear_pointer(&build->client, qmp_client_free);
+	g_clear_pointer(&build->agent, guest_agent_free);
 	g_clear_pointer(&build->owner, owner_free);
 	g_clear_pointer(&build->disks, g_ptr_array_unref);
 	g_clear_pointer(&build->found, g_ptr_array_unref);
@@ -501,15 +503,27 @@ static bool export_all(FleeceBuild *build, GError **error)
 	return owner_renew(build->client, build->owner, error);
 }
 
+static bool run_undo(const FleeceRequest *request, GError **error)
+{
+	return undo_list_run_at(request->undo, request->qmp,
+		MIN(request->settings->timeout_ms, UNWIND_MS), error);
+}
+
 static void unwind(FleeceBuild *build)
 {
 	const FleeceRequest *request = build->request;
 	g_autoptr(GError) error = NULL;
 
 	g_clear_pointer(&build->client, qmp_client_free);
-	if (!undo_list_run_at(request->undo, request->qmp,
-		    MIN(request->settings->timeout_ms, UNWIND_MS), &error))
-		g_warning("%s; this is tried again", error->message);
+	fleece_extend_freeze(build);
+	if (run_undo(request, &error))
+		return;
+	if (build->freeze_undo && fleece_insist_on_thaw(build, NULL)) {
+		g_clear_error(&error);
+		if (run_undo(request, &error))
+			return;
+	}
+	g_warning("%s; this is tried again", error->message);
 }
 
 Fleece *fleece_new(const FleeceRequest *request, GError **error)
@@ -522,6 +536,7 @@ Fleece *fleece_new(const FleeceRequest *request, GError **error)
 	build.fleece = g_new0(Fleece, 1);
 	build.fleece->view = request->settings->view;
 	build.fleece->disks = g_ptr_array_new();
+	build.fleece->warnings = g_ptr_array_new_with_free_func(g_free);
 	if (!prepare(&build, error) || !fleece_point(&build, error) ||
 	    !export_all(&build, error)) {
 		unwind(&build);

@@ -15,8 +15,8 @@ enum message_kind {
 	MESSAGE_LIST,   /* a new list: A = VM, B = QMP socket, number = ms */
 	MESSAGE_ADD,    /* number = id, undo = kind, A, B, C */
 	MESSAGE_DROP,   /* number = id */
-	MESSAGE_OPEN,   /* a window opens, until the UNDO_STOP is dropped:
-			 * number = ms */
+	MESSAGE_OPEN,   /* a window opens, until the undo with the id undo is
+			 * dropped: number = ms, 0: it closes */
 	MESSAGE_MOUNT,  /* A = mountpoint, number = its device */
 	MESSAGE_BYE,    /* the daemon ends in good order */
 };
@@ -25,7 +25,7 @@ typedef struct {
 	guint32 kind; /* enum message_kind */
 	guint32 list; /* which list */
 	guint32 number;
-	guint32 undo; /* enum undo_kind */
+	guint32 undo; /* enum undo_kind, or an id */
 	const char *a, *b, *c;
 } Message;
 

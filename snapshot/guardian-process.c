@@ -31,8 +31,8 @@ typedef struct {
 	unsigned timeout_ms;
 	UndoList *undo;
 	GHashTable *ids;     /* the daemon's undo id -> ours */
-	unsigned stop;       /* the daemon's id of the last UNDO_STOP */
-	gint64 window_ends;  /* monotonic us; 0: no window is open */
+	GHashTable *windows; /* the daemon's undo id -> gint64: monotonic us
+			      * when the window that it closes ends */
 } Ward;
 
 typedef struct {
@@ -50,6 +50,7 @@ static void ward_free(Ward *ward)
 	g_free(ward->qmp);
 	undo_list_free(ward->undo);
 	g_hash_table_unref(ward->ids);
+	g_hash_table_unref(ward->windows);
 	g_free(ward);
 }
 
@@ -62,6 +63,7 @@ static Ward *ward_new(const Message *m)
 	ward->timeout_ms = m->number;
 	ward->undo = undo_list_new(m->a, NULL);
 	ward->ids = g_hash_table_new(NULL, NULL);
+	ward->windows = g_hash_table_new_full(NULL, NULL, NULL, g_free);
 	return ward;
 }
 
@@ -72,11 +74,9 @@ static void ward_add(Ward *ward, const Message *m)
 	undo_list_add(ward->undo, m->undo, m->a, m->b, m->c, &id, NULL);
 	g_hash_table_insert(ward->ids, GUINT_TO_POINTER(m->number),
 		GUINT_TO_POINTER(id));
-	if (m->undo == UNDO_STOP)
-		ward->stop = m->number;
 }
 
-/* A window lasts as long as the undo of the stop is there. */
+/* A window lasts as long as its undo is there. */
 static void ward_drop(Ward *ward, const Message *m)
 {
 	gpointer id = g_hash_table_lookup(ward->ids,
@@ -84,8 +84,20 @@ static void ward_drop(Ward *ward, const Message *m)
 
 	undo_list_drop(ward->undo, GPOINTER_TO_UINT(id));
 	g_hash_table_remove(ward->ids, GUINT_TO_POINTER(m->number));
-	if (m->number == ward->stop)
-		ward->window_ends = 0;
+	g_hash_table_remove(ward->windows, GUINT_TO_POINTER(m->number));
+}
+
+static void ward_open(Ward *ward, const Message *m)
+{
+	gint64 ends = g_get_monotonic_time() +
+		m->number * G_TIME_SPAN_MILLISECOND;
+	gpointer id = GUINT_TO_POINTER(m->undo);
+
+	if (m->number == 0)
+		g_hash_table_remove(ward->windows, id);
+	else if (g_hash_table_contains(ward->ids, id))
+		g_hash_table_insert(ward->windows, id,
+			g_memdup2(&ends, sizeof(ends)));
 }
 
 static void take_ward_message(Watch *watch, const Message *m)
@@ -103,8 +115,7 @@ static void take_ward_message(Watch *watch, const Message *m)
 	else if (m->kind == MESSAGE_DROP)
 		ward_drop(ward, m);
 	else if (m->kind == MESSAGE_OPEN)
-		ward->window_ends = g_get_monotonic_time() +
-			m->number * G_TIME_SPAN_MILLISECOND;
+		ward_open(ward, m);
 }
 
 static void set_mountpoint(Watch *watch, const Message *m)
@@ -131,22 +142,30 @@ static bool take_message(Watch *watch)
 	return true;
 }
 
+/* When the first open window of the VM ends. */
+static gint64 first_end(const Ward *ward)
+{
+	GHashTableIter iter;
+	gpointer value;
+	gint64 first = G_MAXINT64;
+
+	g_hash_table_iter_init(&iter, ward->windows);
+	while (g_hash_table_iter_next(&iter, NULL, &value))
+		first = MIN(first, *(const gint64 *)value);
+	return first;
+}
+
 /* The milliseconds until the first open window ends; -1 where none is. */
 static int next_window(const Watch *watch)
 {
 	GHashTableIter iter;
 	gpointer value;
-	gint64 first = 0;
+	gint64 first = G_MAXINT64;
 
 	g_hash_table_iter_init(&iter, watch->wards);
-	while (g_hash_table_iter_next(&iter, NULL, &value)) {
-		const Ward *ward = value;
-
-		if (ward->window_ends &&
-		    (!first || ward->window_ends < first))
-			first = ward->window_ends;
-	}
-	if (!first)
+	while (g_hash_table_iter_next(&iter, NULL, &value))
+		first = MIN(first, first_end(value));
+	if (first == G_MAXINT64)
 		return -1;
 	first -= g_get_monotonic_time();
 	return first <= 0 ? 0 : first / 1000 + 1;
@@ -155,8 +174,8 @@ static int next_window(const Watch *watch)
 /* What it has sent before its end still counts. */
 static void kill_daemon(Watch *watch)
 {
-	g_warning("a guest stood still for too long: killing the daemon "
-		  "(pid %d)", watch->daemon_pid);
+	g_warning("a guest stood still or was frozen for too long: killing "
+		  "the daemon (pid %d)", watch->daemon_pid);
 	kill(watch->daemon_pid, SIGKILL);
 	while (take_message(watch))
 		continue;

@@ -140,10 +140,15 @@ static unsigned list_number(Guardian *guardian, const UndoList *list)
 	return number;
 }
 
-bool guardian_window_open(Guardian *guardian, UndoList *list,
+bool guardian_window_open(Guardian *guardian, UndoList *list, unsigned undo,
 	unsigned limit_ms, GError **error)
 {
 	return tell(guardian, &(Message){ .kind = MESSAGE_OPEN,
-		.list = list_number(guardian, list), .number = limit_ms },
-		error);
+		.list = list_number(guardian, list), .undo = undo,
+		.number = limit_ms }, error);
+}
+
+void guardian_window_close(Guardian *guardian, UndoList *list, unsigned undo)
+{
+	guardian_window_open(guardian, list, undo, 0, NULL);
 }

@@ -63,15 +63,35 @@ void owner_free(Owner *owner)
 	g_free(owner->boot);
 	g_free(owner->state);
 	g_free(owner->session);
+	g_free(owner->agent);
 	g_free(owner);
+}
+
+/* A path may hold anything, the note's own punctuation too. */
+static char *escape(const char *path)
+{
+	return path ? g_uri_escape_string(path, "/", FALSE) : NULL;
+}
+
+/* NULL for what escape() never makes. */
+static char *unescape(const char *text)
+{
+	g_autofree char *path = g_uri_unescape_string(text, NULL);
+	g_autofree char *again = escape(path);
+
+	return path && path[0] == '/' && g_str_equal(again, text) ?
+		g_steal_pointer(&path) : NULL;
 }
 
 char *owner_to_text(const Owner *owner)
 {
+	g_autofree char *agent = escape(owner->agent);
+
 	return g_strdup_printf("boot=%s;pid=%d;start=%" G_GUINT64_FORMAT
-		";session=%s;server=%d;fds=%u;state=%s", owner->boot,
+		";session=%s;server=%d;fds=%u;state=%s%s%s", owner->boot,
 		owner->pid, owner->start, owner->session, owner->server,
-		owner->fds, owner->state);
+		owner->fds, owner->state, agent ? ";agent=" : "",
+		agent ? agent : "");
 }
 
 static void set_text(char **field, const char *value)
@@ -80,7 +100,16 @@ static void set_text(char **field, const char *value)
 	*field = g_strdup(value);
 }
 
-static void take_field(Owner *owner, const char *key, const char *value)
+static bool take_agent(Owner *owner, const char *value)
+{
+	g_free(owner->agent);
+	owner->agent = unescape(value);
+	return owner->agent;
+}
+
+/* False for a value that we never write: whose freeze it is that is thawed
+ * must be beyond doubt. */
+static bool take_field(Owner *owner, const char *key, const char *value)
 {
 	if (g_str_equal(key, "boot"))
 		set_text(&owner->boot, value);
@@ -96,6 +125,9 @@ static void take_field(Owner *owner, const char *key, const char *value)
 		owner->fds = MIN(g_ascii_strtoull(value, NULL, 10), FDS_MAX);
 	else if (g_str_equal(key, "state"))
 		set_text(&owner->state, value);
+	else if (g_str_equal(key, "agent"))
+		return take_agent(owner, value);
+	return true;
 }
 
 Owner *owner_from_text(const char *text)
@@ -109,7 +141,8 @@ Owner *owner_from_text(const char *text)
 		if (!equals)
 			return NULL;
 		*equals = '\0';
-		take_field(owner, *field, equals + 1);
+		if (!take_field(owner, *field, equals + 1))
+			return NULL;
 	}
 	if (!owner->boot || !owner->session || !owner->state ||
 	    owner->pid <= 0)

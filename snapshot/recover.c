@@ -145,6 +145,9 @@ static UndoList *list_leftovers(QmpClient *client, const char *vm,
 	list_deposits(list, owner);
 	if (!list_exports(list, client, owner, error))
 		return NULL;
+	if (owner->agent)
+		undo_list_add(list, UNDO_THAW, owner->agent, NULL, NULL, NULL,
+			NULL);
 	if (g_str_equal(owner->state, "stopped"))
 		undo_list_add(list, UNDO_STOP, NULL, NULL, NULL, NULL, NULL);
 	return g_steal_pointer(&list);

@@ -49,13 +49,16 @@ static char *to_text(struct json_object *object)
 	return copy;
 }
 
-static struct json_object *warnings(const QemuPlan *plan)
+static struct json_object *warnings(const Fleece *fleece)
 {
 	struct json_object *array = json_object_new_array();
+	const char *const *plan = fleece->plan.warnings;
 
-	for (unsigned i = 0; plan->warnings[i]; i++)
+	for (unsigned i = 0; plan[i]; i++)
+		json_object_array_add(array, json_object_new_string(plan[i]));
+	for (guint i = 0; i < fleece->warnings->len; i++)
 		json_object_array_add(array,
-			json_object_new_string(plan->warnings[i]));
+			json_object_new_string(fleece->warnings->pdata[i]));
 	return array;
 }
 
@@ -69,7 +72,10 @@ static void put_method(struct json_object *object, const Fleece *fleece)
 	put(object, "cbw_timeout", plan->cbw_timeout ?
 		json_object_new_uint64(plan->cbw_timeout) : NULL);
 	put_decimal(object, "pause_ms", fleece->pause_us / 1000.0);
-	put(object, "warnings", warnings(plan));
+	put(object, "frozen", fleece->is_frozen ?
+		json_object_new_uint64(fleece->frozen) : NULL);
+	put_decimal(object, "freeze_ms", fleece->freeze_us / 1000.0);
+	put(object, "warnings", warnings(fleece));
 }
 
 /* null where there is no such instant. */

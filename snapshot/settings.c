@@ -30,6 +30,7 @@ Settings *settings_copy(const Settings *settings)
 	copy->disks = g_strdup(settings->disks);
 	copy->scratch = g_strdup(settings->scratch);
 	copy->chain = g_strdup(settings->chain);
+	copy->agent = g_strdup(settings->agent);
 	return copy;
 }
 
@@ -40,6 +41,7 @@ void settings_free(Settings *settings)
 	g_free(settings->disks);
 	g_free(settings->scratch);
 	g_free(settings->chain);
+	g_free(settings->agent);
 	g_free(settings);
 }
 
@@ -53,6 +55,12 @@ static const char *const view_names[] = {
 	[VIEW_RAW] = "raw",
 	[VIEW_DELTA] = "delta",
 	[VIEW_ALL] = "all",
+};
+
+static const char *const freeze_names[] = {
+	[FREEZE_NO] = "no",
+	[FREEZE_TRY] = "try",
+	[FREEZE_REQUIRE] = "require",
 };
 
 /* The index of value in names; -1 where it is not there. */
@@ -166,6 +174,22 @@ static bool set_view(Settings *settings, const char *value)
 	return view >= 0;
 }
 
+static bool set_freeze(Settings *settings, const char *value)
+{
+	int freeze = index_of(value, freeze_names,
+		G_N_ELEMENTS(freeze_names));
+
+	settings->freeze = MAX(freeze, 0);
+	return freeze >= 0;
+}
+
+static bool set_agent(Settings *settings, const char *value)
+{
+	g_free(settings->agent);
+	settings->agent = g_canonicalize_filename(value, NULL);
+	return value[0];
+}
+
 #define AMOUNT "a size as 512M or 20G, or a part as 10%"
 
 static const struct {
@@ -183,6 +207,8 @@ static const struct {
 	{ "fallback", set_fallback, "full" },
 	{ "keep", set_keep, "a whole number from 1 to 1000" },
 	{ "view", set_view, "raw, delta or all" },
+	{ "freeze", set_freeze, "no, try or require" },
+	{ "agent", set_agent, "a text that is not empty" },
 };
 
 const char *settings_set(Settings *settings, const char *word,
@@ -215,6 +241,11 @@ bool settings_check(const Settings *settings, GError **error)
 	if (settings->fallback_full && !settings->since_ms) {
 		fleece_set_error(error, EINVAL,
 			"option 'fallback' needs 'since'");
+		return false;
+	}
+	if (settings->freeze != FREEZE_NO && !settings->agent) {
+		fleece_set_error(error, EINVAL,
+			"option 'freeze' needs 'agent'");
 		return false;
 	}
 	return true;

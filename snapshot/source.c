@@ -247,6 +247,12 @@ static bool source_open(Source *source, const char *name, GError **error)
 			source->spec);
 		return false;
 	}
+	if (source->settings->agent) {
+		fleece_set_error(error, EINVAL,
+			"agent= is that of one VM, and %s is none (a group "
+			"of a .conf file may have its own)", source->spec);
+		return false;
+	}
 	if (S_ISDIR(st.st_mode)) {
 		source->kind = SOURCE_DIRECTORY;
 		return true;

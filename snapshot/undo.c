@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "fleece-error.h"
+#include "guest-agent.h"
 #include "listener.h"
 #include "owner.h"
 #include "qmp-block.h"
@@ -18,6 +19,9 @@
 #include "qmp-transaction.h"
 
 #define RUN_ATTEMPTS 3
+/* How long an agent is waited for in the midst of a list. */
+#define THAW_MS 5000
+#define THAW_RETRY_MS 100
 
 struct UndoList {
 	char *vm;
@@ -98,6 +102,17 @@ void undo_list_drop(UndoList *list, unsigned id)
 size_t undo_list_length(const UndoList *list)
 {
 	return list->undos->len;
+}
+
+bool undo_list_has(const UndoList *list, enum undo_kind kind)
+{
+	for (guint i = 0; i < list->undos->len; i++) {
+		const Undo *undo = list->undos->pdata[i];
+
+		if (undo->kind == kind)
+			return true;
+	}
+	return false;
 }
 
 /* Whether the error only says that what we want to remove is not there. */
@@ -312,6 +327,9 @@ static bool undo_one(QmpClient *client, const Undo *undo, GError **error)
 		return undo_scratch(client, undo, error);
 	case UNDO_BITMAP:
 		return undo_bitmap(client, undo, error);
+	case UNDO_THAW:
+		return guest_agent_thaw_at(undo->a, THAW_MS, &(uint64_t){ 0 },
+			error);
 	}
 	g_assert_not_reached();
 }
@@ -323,6 +341,20 @@ static bool is_too_early(const UndoList *list, const Undo *undo)
 	return undo->kind == UNDO_OWNER && list->undos->len > 1;
 }
 
+/* Whether the failure means that the monitor's connection is of no more use.
+ * An agent's is another one. */
+static bool connection_is_lost(const Undo *undo, const GError *failure)
+{
+	return undo->kind != UNDO_THAW && failure->domain == FLEECE_ERROR &&
+		failure->code != EBUSY && failure->code != EPROTO;
+}
+
+static bool undone(QmpClient *client, const Undo *undo, GError **error)
+{
+	return undo_one(client, undo, error) ||
+		(undo->kind != UNDO_THAW && already_gone(error));
+}
+
 /* Undoes one.  Returns false only where the connection is of no more use;
  * a refusal is kept in *first and the undo stays in the list. */
 static bool run_one(UndoList *list, guint index, QmpClient *client,
@@ -331,13 +363,12 @@ static bool run_one(UndoList *list, guint index, QmpClient *client,
 	const Undo *undo = list->undos->pdata[index];
 	g_autoptr(GError) failure = NULL;
 
-	if (undo_one(client, undo, &failure) || already_gone(&failure)) {
+	if (undone(client, undo, &failure)) {
 		undo_list_drop(list, undo->id);
 		return true;
 	}
 	g_prefix_error(&failure, "VM %s: undo: ", list->vm);
-	if (failure->domain == FLEECE_ERROR && failure->code != EBUSY &&
-	    failure->code != EPROTO) {
+	if (connection_is_lost(undo, failure)) {
 		g_propagate_error(error, g_steal_pointer(&failure));
 		return false;
 	}
@@ -346,17 +377,23 @@ static bool run_one(UndoList *list, guint index, QmpClient *client,
 	return true;
 }
 
+/* The guest comes first: it has to run to be thawed. */
+static int pass_of(const Undo *undo)
+{
+	if (undo->kind == UNDO_STOP)
+		return 0;
+	return undo->kind == UNDO_THAW ? 1 : 2;
+}
+
 bool undo_list_run(UndoList *list, QmpClient *client, GError **error)
 {
 	g_autoptr(GError) first = NULL;
 
-	for (int pass = 0; pass < 2; pass++) {
+	for (int pass = 0; pass < 3; pass++) {
 		for (guint i = list->undos->len; i > 0; i--) {
 			const Undo *undo = list->undos->pdata[i - 1];
-			bool guest_first = undo->kind == UNDO_STOP;
 
-			if (guest_first != (pass == 0) ||
-			    is_too_early(list, undo))
+			if (pass_of(undo) != pass || is_too_early(list, undo))
 				continue;
 			if (!run_one(list, i - 1, client, &first, error))
 				return false;
@@ -367,6 +404,47 @@ bool undo_list_run(UndoList *list, QmpClient *client, GError **error)
 		return false;
 	}
 	return true;
+}
+
+static int64_t in_ms(unsigned ms)
+{
+	return g_get_monotonic_time() + ms * G_TIME_SPAN_MILLISECOND;
+}
+
+static bool thaw_once(UndoList *list, int64_t ends, GError **error)
+{
+	for (guint i = list->undos->len; i > 0; i--) {
+		const Undo *undo = list->undos->pdata[i - 1];
+		int64_t left_us = ends - g_get_monotonic_time();
+		uint64_t count;
+
+		if (undo->kind != UNDO_THAW)
+			continue;
+		if (!guest_agent_thaw_at(undo->a, MAX(left_us / 1000, 1),
+			    &count, error))
+			return false;
+		undo_list_drop(list, undo->id);
+	}
+	return true;
+}
+
+bool undo_list_thaw(UndoList *list, unsigned limit_ms, GError **error)
+{
+	int64_t ends = in_ms(limit_ms);
+
+	for (;;) {
+		g_autoptr(GError) failure = NULL;
+
+		if (thaw_once(list, ends, &failure))
+			return true;
+		if (g_get_monotonic_time() >= ends) {
+			g_propagate_prefixed_error(error,
+				g_steal_pointer(&failure), "VM %s: undo: ",
+				list->vm);
+			return false;
+		}
+		g_usleep(THAW_RETRY_MS * 1000);
+	}
 }
 
 static bool qemu_is_gone(const GError *error)
@@ -387,14 +465,26 @@ static void run_without_qemu(UndoList *list)
 	}
 }
 
+/* Thaws what can be thawed before the monitor has answered, if it does at
+ * all: a guest that stands still cannot. */
+static void thaw_ahead(UndoList *list)
+{
+	g_autoptr(GError) failure = NULL;
+
+	if (!undo_list_has(list, UNDO_STOP) &&
+	    !thaw_once(list, in_ms(THAW_MS), &failure))
+		g_warning("VM %s: undo: %s", list->vm, failure->message);
+}
+
 bool undo_list_run_at(UndoList *list, const char *qmp, unsigned timeout_ms,
 	GError **error)
 {
 	for (int attempt = 1; list->undos->len; attempt++) {
 		g_autoptr(GError) failure = NULL;
-		g_autoptr(QmpClient) client = qmp_client_connect(qmp,
-			timeout_ms, &failure);
+		g_autoptr(QmpClient) client = NULL;
 
+		thaw_ahead(list);
+		client = qmp_client_connect(qmp, timeout_ms, &failure);
 		if (!client && qemu_is_gone(failure)) {
 			run_without_qemu(list);
 			return true;

@@ -34,6 +34,10 @@ typedef struct {
 	GPtrArray *chains;     /* DiskChains, one for each of disks */
 	gint64 instant_ms;     /* UTC, milliseconds since 1970 */
 	gint64 pause_us;       /* how long the guest stood still; 0: not */
+	bool is_frozen;        /* the guest's filesystems, at the instant */
+	uint64_t frozen;       /* how many of them */
+	gint64 freeze_us;      /* how long; 0: not */
+	GPtrArray *warnings;   /* texts, beside those of the plan */
 	char *qemu_version;
 	QemuPlan plan;
 	enum view view;        /* what it was built for */

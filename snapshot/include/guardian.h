@@ -4,9 +4,10 @@
  *
  * Forked before anything is made in any QEMU, it keeps a copy of every undo
  * list and waits on a socket.  When the socket closes without a goodbye
- * (kill -9, out of memory, an assertion) it lets stopped guests run, undoes
- * every list over QMP and detaches the mount.  When a guest stands still
- * longer than was announced, it kills us first.
+ * (kill -9, out of memory, an assertion) it lets stopped guests run, thaws
+ * frozen ones, undoes every list over QMP and detaches the mount.  When a
+ * guest stands still, or is frozen, longer than was announced, it kills us
+ * first.
  *
  * What is written to the socket reaches it even if we are killed right
  * afterwards: an undo counts as registered when its send(2) has returned.
@@ -48,12 +49,16 @@ UndoList *guardian_undo_list(Guardian *guardian, const char *vm,
 void guardian_set_mountpoint(Guardian *guardian, const char *mountpoint);
 
 /*
- * Announces that the guest of list is about to stand still for at most
- * limit_ms: beyond it the guardian kills this process and undoes.  To be
- * called when the UNDO_STOP is in the list: the window closes when that is
- * dropped, whoever let the guest run.
+ * Announces that the guest of list is about to stand still, or to be frozen,
+ * for at most limit_ms: beyond it the guardian kills this process and undoes.
+ * undo is the id of what ends it and has to be in the list: the window closes
+ * when that is dropped, whoever let the guest go on.  Opening it again sets
+ * another limit.
  */
-bool guardian_window_open(Guardian *guardian, UndoList *list,
+bool guardian_window_open(Guardian *guardian, UndoList *list, unsigned undo,
 	unsigned limit_ms, GError **error);
+
+/* Closes it while the undo stays. */
+void guardian_window_close(Guardian *guardian, UndoList *list, unsigned undo);
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Guardian, guardian_free)

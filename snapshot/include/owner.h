@@ -22,12 +22,15 @@
 
 typedef struct {
 	char *boot;    /* /proc/sys/kernel/random/boot_id */
-	char *state;   /* "setup", "stopped", "live", "teardown" */
+	char *state;   /* "setup", "frozen", "stopped", "live",
+			* "teardown" */
 	char *session; /* the fleece's short id */
 	int pid;
 	guint64 start; /* field 22 of /proc/PID/stat, clock ticks */
 	bool server;   /* we started, or were about to start, the NBD server */
 	unsigned fds;  /* sockets deposited, or about to be */
+	char *agent;   /* of the guest that we froze, or were about to; NULL:
+			* of none */
 } Owner;
 
 /* This process, with this session and state. */

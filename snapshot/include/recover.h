@@ -16,8 +16,9 @@
 
 /*
  * Makes sure that no fleece of anybody is in this QEMU.  One whose owner is
- * dead is undone; a guest that the dead owner had stopped runs again.  EBUSY
- * where the owner lives; *teardown then says that it is about to leave.
+ * dead is undone; a guest that the dead owner had stopped runs again, one
+ * that it had frozen is thawed.  EBUSY where the owner lives; *teardown then
+ * says that it is about to leave.
  */
 bool recover(QmpClient *client, const char *vm, bool *teardown,
 	GError **error);

@@ -29,6 +29,13 @@ typedef struct {
 	unsigned percent;
 } Amount;
 
+/* Whether the guest's filesystems are frozen around the instant. */
+enum freeze {
+	FREEZE_NO,
+	FREEZE_TRY,     /* where that fails, it is said and we go on */
+	FREEZE_REQUIRE, /* where that fails, there is no snapshot */
+};
+
 typedef struct {
 	char *disks;      /* globs, ':' between; NULL: every disk */
 	char *scratch;    /* directory with O_TMPFILE, absolute */
@@ -47,6 +54,9 @@ typedef struct {
 	bool fallback_full; /* copy all where that is not there */
 	unsigned keep;      /* checkpoints that a commit leaves; 0: one */
 	enum view view;
+
+	enum freeze freeze; /* needs an agent */
+	char *agent;        /* the guest agent's socket, absolute; or NULL */
 } Settings;
 
 /* The defaults of mount.fleecefs(8). */
@@ -57,9 +67,8 @@ void settings_free(Settings *settings);
 /*
  * Sets what a word of mount.fleecefs(8) stands for: "scratch",
  * "scratch_limit", "scratch_reserve", "method", "chain", "since", "fallback",
- * "keep", "view".  Returns NULL, or what is
- * accepted as its value, static; *known, unless NULL, says whether there is
- * such a word here.
+ * "keep", "view", "freeze", "agent".  Returns NULL, or what is accepted as its
+ * value, static; *known, unless NULL, says whether there is such a word here.
  */
 const char *settings_set(Settings *settings, const char *word,
 	const char *value, bool *known);

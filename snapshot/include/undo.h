@@ -5,7 +5,8 @@
  * Each thing registers its undo before it is made.  A failed set-up, a
  * release, an unmount, the guardian after a crash and recovery all run the
  * same list: backwards, going on after an error, content with what is gone
- * already.  Letting a stopped guest run comes before all else.
+ * already.  Letting a stopped guest run comes before all else, thawing its
+ * filesystems next.
  *
  * A list belongs to one thread at a time.
  */
@@ -32,6 +33,7 @@ enum undo_kind {
 	UNDO_BITMAP,     /* remove bitmap B of node A */
 	UNDO_SCRATCH,    /* blockdev-del A, unless a bitmap of it is in use:
 			  * QEMU would abort */
+	UNDO_THAW,       /* thaw the guest whose agent listens at A */
 };
 
 typedef struct {
@@ -66,6 +68,15 @@ void undo_list_drop(UndoList *list, unsigned id);
 
 size_t undo_list_length(const UndoList *list);
 
+/* Whether there is one of this kind in it. */
+bool undo_list_has(const UndoList *list, enum undo_kind kind);
+
+/*
+ * Runs the thaws alone, which need no monitor: again and again until the
+ * agents have answered or limit_ms have passed.
+ */
+bool undo_list_thaw(UndoList *list, unsigned limit_ms, GError **error);
+
 /*
  * Runs the list over client, newest first, dropping what is done.  Returns
  * false with the first error where something could not be undone and stays in
@@ -75,7 +86,8 @@ bool undo_list_run(UndoList *list, QmpClient *client, GError **error);
 
 /*
  * Connects to the socket qmp and runs the list; connects again where the
- * connection breaks, a few times, but not where QEMU stays silent.  A QEMU
+ * connection breaks, a few times, but not where QEMU stays silent.  No
+ * monitor that is busy keeps a guest frozen.  A QEMU
  * that is gone (nobody listens) has nothing of ours: success, and the list is
  * empty.
  */

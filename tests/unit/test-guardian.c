@@ -52,11 +52,12 @@ static unsigned add(UndoList *list, enum undo_kind kind, const char *a)
 	return id;
 }
 
-static void open_window(Guardian *guardian, UndoList *list, unsigned limit_ms)
+static void open_window(Guardian *guardian, UndoList *list, unsigned undo,
+	unsigned limit_ms)
 {
 	g_autoptr(GError) error = NULL;
 
-	guardian_window_open(guardian, list, limit_ms, &error);
+	guardian_window_open(guardian, list, undo, limit_ms, &error);
 	g_assert_no_error(error);
 }
 
@@ -221,8 +222,7 @@ static void stand_still(Guardian *guardian, const char *qmp)
 	UndoList *list = new_list(guardian, qmp);
 
 	add(list, UNDO_NODE, "a");
-	add(list, UNDO_STOP, NULL);
-	open_window(guardian, list, 100);
+	open_window(guardian, list, add(list, UNDO_STOP, NULL), 100);
 }
 
 static void test_window_passes(void)
@@ -243,10 +243,9 @@ static void stop_twice(Guardian *guardian, const char *qmp)
 	UndoList *second = new_list(guardian, qmp);
 	unsigned stop = add(first, UNDO_STOP, NULL);
 
-	open_window(guardian, first, 100);
+	open_window(guardian, first, stop, 100);
 	undo_list_drop(first, stop);
-	add(second, UNDO_STOP, NULL);
-	open_window(guardian, second, 1500);
+	open_window(guardian, second, add(second, UNDO_STOP, NULL), 1500);
 }
 
 static void test_window_is_closed(void)
@@ -265,8 +264,7 @@ static void drop_another(Guardian *guardian, const char *qmp)
 	UndoList *list = new_list(guardian, qmp);
 	unsigned before = add(list, UNDO_NODE, "a"), behind;
 
-	add(list, UNDO_STOP, NULL);
-	open_window(guardian, list, 100);
+	open_window(guardian, list, add(list, UNDO_STOP, NULL), 100);
 	behind = add(list, UNDO_NODE, "b");
 	undo_list_drop(list, behind);
 	undo_list_drop(list, before);
@@ -278,6 +276,33 @@ static void test_window_stays_open(void)
 	Scene s = scene(drop_another, steps, G_N_ELEMENTS(steps));
 
 	finish(&s);
+}
+
+/* A stop within a freeze: each window is closed by its own undo, and one may
+ * be opened anew or closed by hand. */
+static void freeze_and_stop(Guardian *guardian, const char *qmp)
+{
+	UndoList *list = new_list(guardian, qmp);
+	unsigned thaw = add(list, UNDO_NODE, "a"), stop;
+
+	open_window(guardian, list, thaw, 100);
+	open_window(guardian, list, thaw, 1500);
+	stop = add(list, UNDO_STOP, NULL);
+	open_window(guardian, list, stop, 100);
+	undo_list_drop(list, stop);
+	stop = add(list, UNDO_STOP, NULL);
+	open_window(guardian, list, stop, 100);
+	guardian_window_close(guardian, list, stop);
+}
+
+static void test_two_windows(void)
+{
+	static const ScriptedStep steps[] = { CONT, DEL("a") };
+	Scene s = scene(freeze_and_stop, steps, G_N_ELEMENTS(steps));
+
+	finish(&s);
+	g_assert_cmpint(g_get_monotonic_time() - s.began, >=,
+		1500 * G_TIME_SPAN_MILLISECOND);
 }
 
 /* --- the guardian dies --- */
@@ -308,15 +333,16 @@ static void outlive_the_guardian(Guardian *guardian, const char *qmp)
 	g_autoptr(GError) no_window = NULL;
 	g_autoptr(GError) no_list = NULL;
 	pid_t pid = only_child();
+	unsigned stop = add(list, UNDO_STOP, NULL);
 
-	add(list, UNDO_STOP, NULL);
 	g_assert_cmpint(kill(pid, SIGKILL), ==, 0);
 	g_assert_cmpint(waitpid(pid, NULL, 0), ==, pid);
 	g_assert_false(undo_list_add(list, UNDO_NODE, "a", NULL, NULL, NULL,
 		&no_undo));
 	assert_no_guardian(no_undo);
 	g_assert_cmpuint(undo_list_length(list), ==, 1);
-	g_assert_false(guardian_window_open(guardian, list, 1, &no_window));
+	g_assert_false(guardian_window_open(guardian, list, stop, 1,
+		&no_window));
 	assert_no_guardian(no_window);
 	g_assert_null(guardian_undo_list(guardian, "x", qmp, 1, &no_list));
 	assert_no_guardian(no_list);
@@ -346,6 +372,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/guardian/window/passes", test_window_passes);
 	g_test_add_func("/guardian/window/closed", test_window_is_closed);
 	g_test_add_func("/guardian/window/open", test_window_stays_open);
+	g_test_add_func("/guardian/window/two", test_two_windows);
 	g_test_add_func("/guardian/dies", test_guardian_dies);
 	return g_test_run();
 }

@@ -40,6 +40,36 @@ static void test_round_trip(void)
 	g_assert_cmpuint(back->fds, ==, 12);
 }
 
+/* Whatever a path may hold, and nothing that we do not write ourselves. */
+static void test_agent(void)
+{
+	static const char *const paths[] = { "/a", "/run/vm/a b.agent",
+		"/;state=live;=%00%", "/\xc3\xa9\xff\n\"\\" };
+	static const char *const bad[] = { "", "a", "%2Fa", "/%", "/%zz",
+		"/%00", "/%3b", "/a b", "/=", "/%41" };
+	const char *const start = "boot=b;pid=1;session=s;state=frozen;agent=";
+
+	for (unsigned i = 0; i < G_N_ELEMENTS(paths); i++) {
+		g_autoptr(Owner) owner = owner_self("s", "frozen");
+		g_autoptr(Owner) back = NULL;
+		g_autofree char *text = NULL;
+
+		owner->agent = g_strdup(paths[i]);
+		text = owner_to_text(owner);
+		g_assert_true(g_str_is_ascii(text));
+		back = owner_from_text(text);
+		g_assert_nonnull(back);
+		g_assert_cmpstr(back->agent, ==, paths[i]);
+		g_assert_cmpstr(back->state, ==, "frozen");
+	}
+	for (unsigned i = 0; i < G_N_ELEMENTS(bad); i++) {
+		g_autofree char *text = g_strconcat(start, bad[i], NULL);
+
+		g_test_message("'%s'", text);
+		g_assert_null(owner_from_text(text));
+	}
+}
+
 /* A later version may say more, or less of what is not vital. */
 static void test_unknown_and_missing_fields(void)
 {
@@ -286,6 +316,7 @@ int main(int argc, char **argv)
 	g_test_init(&argc, &argv, NULL);
 	g_test_add_func("/owner/text/round-trip", test_round_trip);
 	g_test_add_func("/owner/text/unknown", test_unknown_and_missing_fields);
+	g_test_add_func("/owner/text/agent", test_agent);
 	g_test_add_func("/owner/text/garbage", test_garbage);
 	g_test_add_func("/owner/alive/self", test_we_are_alive);
 	g_test_add_func("/owner/alive/other-boot", test_other_boot);

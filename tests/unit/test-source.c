@@ -352,6 +352,29 @@ static void test_conf_duplicates(Folder *f, gconstpointer unused)
 	g_assert_true(g_str_has_prefix(second->name, first->name));
 }
 
+/* A group's agent is its own; there is none for several VMs. */
+static void test_agents(Folder *f, gconstpointer unused)
+{
+	g_autoptr(Source) source = NULL;
+	g_autoptr(VmConfig) web = NULL;
+
+	f->settings->freeze = FREEZE_REQUIRE;
+	add_file(f, "site.conf", "[web]\nqmp=/a\nagent=/run//web\n"
+		"[db]\nqmp=/b\nfreeze=no\n");
+	source = must_open(f, "site.conf", NULL, NULL);
+	web = find(source, "web");
+	g_assert_cmpstr(web->settings->agent, ==, "/run/web");
+	g_assert_cmpint(web->settings->freeze, ==, FREEZE_REQUIRE);
+	add_file(f, "site.conf", "[web]\nqmp=/a\n");
+	must_fail(f, "site.conf", NULL, EINVAL, "'freeze' needs 'agent'");
+	f->settings->agent = g_strdup("/run/agent");
+	must_fail(f, "site.conf", NULL, EINVAL, "agent= is that of one VM");
+	must_fail(f, "", NULL, EINVAL, "agent= is that of one VM");
+	add_socket(f, "web01.qmp");
+	g_clear_pointer(&source, source_free);
+	source = must_open(f, "web01.qmp", NULL, NULL);
+}
+
 static void test_bad_conf(Folder *f, gconstpointer unused)
 {
 	static const struct {
@@ -365,6 +388,8 @@ static void test_bad_conf(Folder *f, gconstpointer unused)
 		{ "[a]\nqmp=/a\n[b]\n", EINVAL, "[b] has no qmp=" },
 		{ "[web]\nqmp=/a\nmethod=magic\n", EINVAL, "'method=magic'" },
 		{ "[web]\nqmp=/a\nmethod=\n", EINVAL, "'method='" },
+		{ "[web]\nqmp=/a\nfreeze=maybe\n", EINVAL, "'freeze=maybe'" },
+		{ "[web]\nqmp=/a\nagent=\n", EINVAL, "'agent='" },
 		{ "[web]\nqmp=\n", EINVAL, "'qmp='" },
 		{ "[web]\nqmp=/a\nscratch=\n", EINVAL, "'scratch='" },
 		{ "[web]\nqmp=/a\\q\n", 0, "qmp" },
@@ -435,6 +460,7 @@ int main(int argc, char **argv)
 	add("/source/conf/globs", test_conf_with_globs);
 	add("/source/conf/names", test_conf_names);
 	add("/source/conf/duplicates", test_conf_duplicates);
+	add("/source/conf/agents", test_agents);
 	add("/source/conf/bad", test_bad_conf);
 	add("/source/name-needs-one-vm", test_name_needs_one_vm);
 	add("/source/nothing-of-the-kind", test_nothing_of_the_kind);
