@@ -23,9 +23,7 @@ CHAIN = "nightly"
 UPDATE = """
 for map in {mnt}/web01/*.dirty; do
     disk=${{map%.dirty}} copy={copies}/$(basename "$map" .dirty).raw
-    rm -f run.map
-    ddrescue -q -m "$map" "$disk.raw" "$copy" run.map || exit 1
-    [ ! -e run.map ] || ddrescuelog -D -m "$map" run.map || exit 1
+    ddrescue -q -X 0 -m "$map" "$disk.raw" "$copy" || exit 1
 done
 """
 
