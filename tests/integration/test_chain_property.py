@@ -22,6 +22,8 @@ ROUNDS = int(os.environ.get("FLEECEFS_TEST_ROUNDS", "208"))
 SEED = os.environ.get("FLEECEFS_TEST_SEED", "1")
 # A world ages: after so many rounds there is a new one.
 ROUNDS_IN_WORLD = 13
+# Until chance must have met what a control is about.
+ENOUGH = 100
 KINDS = [(method, living) for method in ("filter", "job")
          for living in (False, True)]
 WORLDS = -(-ROUNDS // (len(KINDS) * ROUNDS_IN_WORLD))
@@ -42,10 +44,10 @@ def test_increments_never_miss_a_block(tmp, qemu, fleecefs, method, living,
     assert rounds.done["full"], rounds.done
 
 
-def play(rounds, seed):
+def play(rounds, seed, count=ROUNDS_IN_WORLD):
     """All rounds of a world; a failure tells its story."""
     try:
-        for _ in range(ROUNDS_IN_WORLD):
+        for _ in range(count):
             rounds.round()
     except BaseException as error:
         story = "\n".join(rounds.steps)
@@ -67,7 +69,7 @@ def idle(tmp, qemu, fleecefs):
 def rounds_until(rounds, words):
     """Rounds until the checker says these words, which it has to."""
     with pytest.raises(AssertionError, match=words):
-        play(rounds, "control")
+        play(rounds, "control", ENOUGH)
 
 
 def test_the_checker_sees_a_block_that_was_missed(idle, monkeypatch):
