@@ -17,7 +17,7 @@ import scene
 from agent import FREEZE, STATUS, SYNC, THAW, Agent
 from deadline import wait_for
 from qmp import Qmp
-from qmpproxy import QmpProxy
+from qmpproxy import Fault, QmpProxy
 
 ONE = (("va", "qcow2", 4 * images.MiB),)
 TWO = ONE + (("vb", "raw", 4 * images.MiB),)
@@ -269,6 +269,29 @@ def test_thaw_is_never_answered_try(stage):
         stage.scene.assert_shown(mnt)
         del stage.agent.trouble[THAW]
         mnt.umount()
+    assert not stage.agent.frozen
+    stage.assert_as_before()
+
+
+# --- QEMU fails while the guest is frozen ---
+
+FROZEN = [("filter", name) for name in ("stop", "qom-set", "cont")]
+
+
+@pytest.mark.parametrize("kind", ("fail", "close", "close-after", "swallow"))
+@pytest.mark.parametrize("method, name", FROZEN + [("job", "transaction")])
+def test_the_instant_fails(stage, method, name, kind):
+    """It is thawed at once, and after it runs again."""
+    with QmpProxy(f"{stage.tmp}/proxy.qmp", stage.vm.qmp_path) as proxy:
+        proxy.arm(Fault(kind, name))
+        with stage.mount("freeze=require", "timeout=2", f"method={method}",
+                         source=proxy.path) as mnt:
+            wait_for(lambda: mnt.returncode is not None, what="the refusal")
+            assert mnt.returncode == mount.MOUNT_FAILED, mnt.report()
+            assert proxy.struck == 1, mnt.report()
+            wait_for(lambda: not mnt.processes(), what="the end of all")
+    assert stage.agent.commands()[:3] == [STATUS, FREEZE, THAW]
+    assert stage.agent.seen(THAW)[0] == "running", stage.agent.log
     assert not stage.agent.frozen
     stage.assert_as_before()
 
