@@ -5,6 +5,7 @@
 
 #include "autofd.h"
 #include "fleece-error.h"
+#include "gather.h"
 #include "nbd-connection.h"
 #include "nbd-loop-member.h"
 #include "nbd-request.h"
@@ -373,41 +374,23 @@ static void submit_read(NbdExport *export, void *buffer, size_t length,
 	nbd_export_submit_take(export, request);
 }
 
-typedef struct {
-	gint open;  /* atomic: pieces that have not ended */
-	gint error; /* atomic: of the first piece that failed */
-	NbdDone *done;
-	void *opaque;
-} PiecedRead;
-
-static void piece_done(void *opaque, int error)
-{
-	PiecedRead *read = opaque;
-
-	if (error)
-		g_atomic_int_compare_and_exchange(&read->error, 0, error);
-	if (!g_atomic_int_dec_and_test(&read->open))
-		return;
-	read->done(read->opaque, g_atomic_int_get(&read->error));
-	g_free(read);
-}
-
 static void submit_pieces(NbdExport *export, char *buffer, size_t length,
 	uint64_t offset, NbdDone *done, void *opaque)
 {
 	unsigned piece = export->config.piece;
-	PiecedRead *read = g_new(PiecedRead, 1);
+	Gather *gather = gather_new(done, opaque);
 
-	*read = (PiecedRead){ .done = done, .opaque = opaque };
-	read->open = (offset + length - 1) / piece - offset / piece + 1;
 	while (length > 0) {
 		size_t part = MIN(length, piece - offset % piece);
 
-		submit_read(export, buffer, part, offset, piece_done, read);
+		gather_add(gather);
+		submit_read(export, buffer, part, offset, gather_part_done,
+			gather);
 		buffer += part;
 		offset += part;
 		length -= part;
 	}
+	gather_part_done(gather, 0);
 }
 
 void nbd_export_read_async(NbdExport *export, void *buffer, size_t length,

@@ -3,45 +3,28 @@
 
 #include <errno.h>
 
-/* A read in pieces: what is dirty is asked for, what is clean is zeros. */
-typedef struct {
-	gint open;  /* atomic: pieces under way, and who begins them */
-	gint error; /* atomic: of the first piece that failed */
-	DiskDone *done;
-	void *opaque;
-} DeltaRead;
+#include "gather.h"
 
-static void piece_done(void *opaque, int error)
-{
-	DeltaRead *read = opaque;
-
-	if (error)
-		g_atomic_int_compare_and_exchange(&read->error, 0, error);
-	if (!g_atomic_int_dec_and_test(&read->open))
-		return;
-	read->done(read->opaque, g_atomic_int_get(&read->error));
-	g_free(read);
-}
-
-static void begin_piece(DiskView *view, DeltaRead *read, char *buffer,
+/* What is dirty is asked for, what is clean is zeros. */
+static void begin_piece(DiskView *view, Gather *gather, char *buffer,
 	uint64_t offset, uint64_t length, bool dirty)
 {
-	g_atomic_int_inc(&read->open);
+	gather_add(gather);
 	if (dirty)
-		disk_view_read(view, buffer, length, offset, piece_done, read);
+		disk_view_read(view, buffer, length, offset, gather_part_done,
+			gather);
 	else
-		piece_done(read, disk_view_read_zeros(view, buffer, length,
-			offset));
+		gather_part_done(gather, disk_view_read_zeros(view, buffer,
+			length, offset));
 }
 
 void disk_view_read_delta(DiskView *view, void *buffer, size_t length,
 	uint64_t offset, DiskDone *done, void *opaque)
 {
 	const ExtentList *extents = disk_view_extents(view);
-	DeltaRead *read = g_new(DeltaRead, 1);
+	Gather *gather = gather_new(done, opaque);
 	uint64_t end = offset + length;
 
-	*read = (DeltaRead){ 1, 0, done, opaque };
 	for (uint64_t at = offset; at < end;) {
 		Extent extent = extent_list_get(extents,
 			extent_list_find(extents, at));
@@ -50,11 +33,11 @@ void disk_view_read_delta(DiskView *view, void *buffer, size_t length,
 			dirty ^ EXTENT_DIRTY);
 
 		next = MIN(next, end);
-		begin_piece(view, read, (char *)buffer + (at - offset), at,
+		begin_piece(view, gather, (char *)buffer + (at - offset), at,
 			next - at, dirty);
 		at = next;
 	}
-	piece_done(read, 0);
+	gather_part_done(gather, 0);
 }
 
 typedef struct {

@@ -82,15 +82,20 @@ static int begin_take(Vm *vm)
 	return error;
 }
 
-/* Ends busy with what came of it. */
-static void finish(Vm *vm, Snapshot *snapshot, const GError *error)
+/* Ends busy with what came of it: the snapshot that stands now and, taken, an
+ * error or NULL, which becomes the caller's.  Returns whether there is none. */
+static bool finish(Vm *vm, Snapshot *snapshot, GError *failure, GError **error)
 {
 	g_mutex_lock(&vm->lock);
 	vm->busy = false;
 	vm->snapshot = snapshot;
 	g_free(vm->error);
-	vm->error = error ? g_strdup(error->message) : NULL;
+	vm->error = failure ? g_strdup(failure->message) : NULL;
 	g_mutex_unlock(&vm->lock);
+	if (!failure)
+		return true;
+	g_propagate_error(error, failure);
+	return false;
 }
 
 /* What an earlier snapshot could not take away goes before a new one. */
@@ -128,7 +133,7 @@ static Snapshot *take(Vm *vm, GError **error)
 
 bool vm_take(Vm *vm, GError **error)
 {
-	g_autoptr(GError) failure = NULL;
+	GError *failure = NULL;
 	int refused = begin_take(vm);
 	Snapshot *snapshot;
 
@@ -143,11 +148,7 @@ bool vm_take(Vm *vm, GError **error)
 	snapshot = take(vm, &failure);
 	if (failure)
 		g_prefix_error(&failure, "VM %s: ", vm->config->name);
-	finish(vm, snapshot, failure);
-	if (snapshot)
-		return true;
-	g_propagate_error(error, g_steal_pointer(&failure));
-	return false;
+	return finish(vm, snapshot, failure, error);
 }
 
 const char *vm_scratch(const Vm *vm)
@@ -195,7 +196,7 @@ static bool commit_snapshot(Vm *vm, Snapshot *snapshot, bool force,
 bool vm_commit(Vm *vm, bool force, GError **error)
 {
 	g_autoptr(Snapshot) snapshot = NULL;
-	g_autoptr(GError) failure = NULL;
+	GError *failure = NULL;
 	int refused = begin_work(vm, &snapshot);
 
 	if (refused) {
@@ -209,17 +210,13 @@ bool vm_commit(Vm *vm, bool force, GError **error)
 	commit_snapshot(vm, snapshot, force, &failure);
 	if (failure)
 		g_prefix_error(&failure, "VM %s: ", vm->config->name);
-	finish(vm, snapshot, failure);
-	if (!failure)
-		return true;
-	g_propagate_error(error, g_steal_pointer(&failure));
-	return false;
+	return finish(vm, snapshot, failure, error);
 }
 
 bool vm_break(Vm *vm, GError **error)
 {
 	g_autoptr(Snapshot) snapshot = NULL;
-	g_autoptr(GError) failure = NULL;
+	GError *failure = NULL;
 	int refused = begin_work(vm, &snapshot);
 
 	if (refused) {
@@ -230,11 +227,7 @@ bool vm_break(Vm *vm, GError **error)
 	fleece_undo(vm->undo, vm->config->qmp,
 		vm->config->settings->timeout_ms, &failure);
 	snapshot_end(snapshot);
-	finish(vm, snapshot, failure);
-	if (!failure)
-		return true;
-	g_propagate_error(error, g_steal_pointer(&failure));
-	return false;
+	return finish(vm, snapshot, failure, error);
 }
 
 static int begin_release(Vm *vm, bool force, Snapshot **snapshot)
@@ -259,7 +252,7 @@ static int begin_release(Vm *vm, bool force, Snapshot **snapshot)
 bool vm_release(Vm *vm, bool force, GError **error)
 {
 	g_autoptr(Snapshot) snapshot = NULL;
-	g_autoptr(GError) failure = NULL;
+	GError *failure = NULL;
 	int refused = begin_release(vm, force, &snapshot);
 
 	if (refused) {
@@ -273,9 +266,5 @@ bool vm_release(Vm *vm, bool force, GError **error)
 	fleece_undo(vm->undo, vm->config->qmp,
 		vm->config->settings->timeout_ms, &failure);
 	snapshot_end(snapshot);
-	finish(vm, NULL, failure);
-	if (!failure)
-		return true;
-	g_propagate_error(error, g_steal_pointer(&failure));
-	return false;
+	return finish(vm, NULL, failure, error);
 }
