@@ -205,7 +205,7 @@ static bool set(Settings *settings, const char *word, const char *value,
 	GError **error)
 {
 	const char *accepted = value ?
-		settings_set(settings, word, value, NULL) : NULL;
+		settings_set(settings, word, value) : NULL;
 
 	return !accepted || bad_value(error, word, value, accepted);
 }

@@ -212,18 +212,14 @@ static const struct {
 };
 
 const char *settings_set(Settings *settings, const char *word,
-	const char *value, bool *known)
+	const char *value)
 {
 	for (unsigned i = 0; i < G_N_ELEMENTS(words); i++) {
 		if (!g_str_equal(word, words[i].word))
 			continue;
-		if (known)
-			*known = true;
 		return words[i].set(settings, value) ? NULL :
 						       words[i].accepted;
 	}
-	if (known)
-		*known = false;
 	return "nothing";
 }
 

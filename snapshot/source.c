@@ -147,7 +147,7 @@ static bool conf_key(VmConfig *config, const char *key, const char *value)
 	} else if (g_str_has_prefix(key, "scratch_")) {
 		return false; /* they are for all VMs together */
 	} else {
-		return !settings_set(config->settings, key, value, NULL);
+		return !settings_set(config->settings, key, value);
 	}
 	return true;
 }

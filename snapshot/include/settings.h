@@ -68,10 +68,10 @@ void settings_free(Settings *settings);
  * Sets what a word of mount.fleecefs(8) stands for: "scratch",
  * "scratch_limit", "scratch_reserve", "method", "chain", "since", "fallback",
  * "keep", "view", "freeze", "agent".  Returns NULL, or what is accepted as its
- * value, static; *known, unless NULL, says whether there is such a word here.
+ * value, static: "nothing" where there is no such word here.
  */
 const char *settings_set(Settings *settings, const char *word,
-	const char *value, bool *known);
+	const char *value);
 
 /* EINVAL where settings contradict each other. */
 bool settings_check(const Settings *settings, GError **error);

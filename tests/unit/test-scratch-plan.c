@@ -77,7 +77,7 @@ static void test_amounts(void)
 
 	for (size_t i = 0; i < G_N_ELEMENTS(amounts); i++) {
 		g_assert_null(settings_set(settings, "scratch_limit",
-			amounts[i].text, NULL));
+			amounts[i].text));
 		g_assert_cmpuint(settings->scratch_limit.bytes, ==,
 			amounts[i].bytes);
 		g_assert_cmpuint(settings->scratch_limit.percent, ==,
@@ -85,8 +85,8 @@ static void test_amounts(void)
 	}
 	for (size_t i = 0; i < G_N_ELEMENTS(no_amounts); i++)
 		g_assert_nonnull(settings_set(settings, "scratch_limit",
-			no_amounts[i], NULL));
-	g_assert_null(settings_set(settings, "scratch_reserve", "0", NULL));
+			no_amounts[i]));
+	g_assert_null(settings_set(settings, "scratch_reserve", "0"));
 	g_assert_cmpuint(settings->scratch_reserve.bytes, ==, 0);
 	g_assert_cmpuint(settings->scratch_reserve.percent, ==, 0);
 }
