@@ -81,8 +81,9 @@ void fleece_extend_freeze(FleeceBuild *build);
 bool fleece_insist_on_thaw(FleeceBuild *build, GError **error);
 
 /*
- * The chain's part.  A write of the guest may come between any two commands,
- * so what is pending records before the instant, and what the base holds is
+ * The chain's part.  A write may come between any two commands, even while the
+ * guest is stopped: a block job, an NBD client and a monitor write without it.
+ * So what is pending records before the instant, and what the base holds is
  * copied after it: a block is in both increments rather than in none.
  */
 
@@ -96,10 +97,15 @@ bool fleece_chain_clean(FleeceBuild *build, GError **error);
 /* Settles the instant and registers the undo of what it makes pending. */
 bool fleece_chain_begin(FleeceBuild *build, GError **error);
 
-/* Adds the actions to a transaction: begin to record, copy what the base
- * recorded. */
-void fleece_chain_mark(FleeceBuild *build, QmpTransaction *transaction);
-void fleece_chain_copy(FleeceBuild *build, QmpTransaction *transaction);
+/* Adds the actions to a transaction that is run before the instant: begin to
+ * record.  A filter that is limited to a copy of the base reads it when it is
+ * made, so that copy is made here. */
+void fleece_chain_before(FleeceBuild *build, QmpTransaction *transaction);
+
+/* The same, after the instant: copy what the base recorded.  What came into
+ * it since a limited filter was made cannot be read through that, so that the
+ * set-up fails. */
+void fleece_chain_after(FleeceBuild *build, QmpTransaction *transaction);
 
 /* That copy: its name on the scratch node and as a metadata context; NULL
  * where the disk is full. */

@@ -202,30 +202,49 @@ bool fleece_chain_begin(FleeceBuild *build, GError **error)
 	return true;
 }
 
-void fleece_chain_mark(FleeceBuild *build, QmpTransaction *transaction)
+static void begin_to_record(const BuildDisk *disk, QmpTransaction *transaction)
+{
+	qmp_transaction_bitmap_add(transaction, disk->part->node,
+		disk->part->pending, GRANULARITY, disk->facts->keeps ?
+		QMP_BITMAP_PERSISTENT : QMP_BITMAP_RECORDING);
+}
+
+static void make_copy(const BuildDisk *disk, QmpTransaction *transaction)
+{
+	qmp_transaction_bitmap_add(transaction, disk->scratch, COPY,
+		GRANULARITY, QMP_BITMAP_DISABLED);
+}
+
+static void fill_copy(const BuildDisk *disk, QmpTransaction *transaction)
+{
+	qmp_transaction_bitmap_merge(transaction, disk->scratch, COPY,
+		disk->base->node, disk->base->name);
+}
+
+void fleece_chain_before(FleeceBuild *build, QmpTransaction *transaction)
 {
 	for (guint i = 0; i < build->disks->len; i++) {
 		const BuildDisk *disk = build->disks->pdata[i];
 
 		if (disk->part->pending)
-			qmp_transaction_bitmap_add(transaction,
-				disk->part->node, disk->part->pending,
-				GRANULARITY, disk->facts->keeps ?
-				QMP_BITMAP_PERSISTENT : QMP_BITMAP_RECORDING);
+			begin_to_record(disk, transaction);
+		if (!disk->part->limited)
+			continue;
+		make_copy(disk, transaction);
+		fill_copy(disk, transaction);
 	}
 }
 
-void fleece_chain_copy(FleeceBuild *build, QmpTransaction *transaction)
+void fleece_chain_after(FleeceBuild *build, QmpTransaction *transaction)
 {
 	for (guint i = 0; i < build->disks->len; i++) {
 		const BuildDisk *disk = build->disks->pdata[i];
 
 		if (!disk->base)
 			continue;
-		qmp_transaction_bitmap_add(transaction, disk->scratch, COPY,
-			GRANULARITY, QMP_BITMAP_DISABLED);
-		qmp_transaction_bitmap_merge(transaction, disk->scratch, COPY,
-			disk->base->node, disk->base->name);
+		if (!disk->part->limited)
+			make_copy(disk, transaction);
+		fill_copy(disk, transaction);
 	}
 }
 

@@ -161,9 +161,8 @@ static bool run(FleeceBuild *build, QmpTransaction *transaction,
 	return qmp_transaction_run(transaction, build->client, error);
 }
 
-/* All that belongs to the instant; still says that the guest stands still,
- * so that it is one for the bitmaps, too. */
-static bool attach(FleeceBuild *build, bool still, GError **error)
+/* All that belongs to the instant. */
+static bool attach(FleeceBuild *build, GError **error)
 {
 	bool build_now = builds_in_pause(build);
 	g_autoptr(QmpTransaction) before = qmp_transaction_new();
@@ -171,8 +170,8 @@ static bool attach(FleeceBuild *build, bool still, GError **error)
 
 	if (!fleece_chain_begin(build, error))
 		return false;
-	fleece_chain_mark(build, before);
-	fleece_chain_copy(build, still ? before : after);
+	fleece_chain_before(build, before);
+	fleece_chain_after(build, after);
 	return run(build, before, error) &&
 		(!build_now || for_written(build, add_filter, error)) &&
 		for_written(build, attach_filter, error) &&
@@ -187,7 +186,7 @@ static bool attach_in_pause(FleeceBuild *build, unsigned undo, GError **error)
 
 	if (!qmp_stop(build->client, error))
 		return false;
-	attached = attach(build, true, error);
+	attached = attach(build, error);
 	return resume(build, undo, stopped, attached ? error : NULL) &&
 		attached;
 }
@@ -240,7 +239,7 @@ static bool point_by_filter(FleeceBuild *build, GError **error)
 		return false;
 	paused = running && count_written(build) > (in_pause ? 0 : 1);
 	if (!(paused ? attach_paused(build, error) :
-			attach(build, !running, error)) ||
+			attach(build, error)) ||
 	    !fleece_thaw(build, error) || !settle(build, error))
 		return false;
 	return in_pause || for_written(build, add_access, error);
@@ -270,10 +269,10 @@ static bool point_by_job(FleeceBuild *build, GError **error)
 	if (!for_written(build, add_job_undo, error) ||
 	    !fleece_freeze(build, error) || !fleece_chain_begin(build, error))
 		return false;
-	fleece_chain_mark(build, transaction);
+	fleece_chain_before(build, transaction);
 	for (guint i = 0; i < build->disks->len; i++)
 		add_backup(build, build->disks->pdata[i], transaction);
-	fleece_chain_copy(build, transaction);
+	fleece_chain_after(build, transaction);
 	return run(build, transaction, error) && fleece_thaw(build, error) &&
 		settle(build, error) && for_written(build, add_access, error);
 }

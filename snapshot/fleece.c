@@ -415,6 +415,20 @@ static bool connect_export(FleeceBuild *build, BuildDisk *disk,
 	return true;
 }
 
+/* A limited filter refuses what became dirty after it was made, in a pause. */
+static bool explain_refusal(const BuildDisk *disk, GError **error)
+{
+	if (disk->part->limited && error &&
+		g_error_matches(*error, FLEECE_ERROR, EINVAL)) {
+		g_clear_error(error);
+		fleece_set_error(error, EAGAIN, "something else than the "
+			"guest (a block job, an NBD client?) wrote to it while "
+			"the guest was stopped: try again, or without "
+			"view=delta");
+	}
+	return false;
+}
+
 /* What is dirty and what is allocated; *dirty is NULL where all is dirty. */
 static bool read_maps(const BuildDisk *disk, NbdExport *export,
 	ExtentList **dirty, ExtentList **allocation, GError **error)
@@ -428,7 +442,7 @@ static bool read_maps(const BuildDisk *disk, NbdExport *export,
 	}
 	*allocation = nbd_export_read_allocation(export,
 		disk->part->limited ? *dirty : NULL, error);
-	return *allocation;
+	return *allocation || explain_refusal(disk, error);
 }
 
 /*

@@ -217,7 +217,7 @@ class Rounds:
         with contextlib.ExitStack() as stack:
             if quiet and self.world.living:
                 stack.enter_context(self.world.still())
-            if writer and (quiet or self._stops_guest(group)):
+            if writer and quiet:
                 writer.pause()
                 stack.callback(writer.resume)
             truth = {disk.id: self.world.content(disk) if quiet else None
@@ -228,11 +228,6 @@ class Rounds:
             wanted = "none" if expected is not None else "ENOENT"
             assert said == wanted, (said, expected, session.mount.report())
         return truth
-
-    def _stops_guest(self, group):
-        """Whether a guest stands still while its snapshot is taken."""
-        return self.method == "filter" and (
-            len(self.model.plugged()) > 1 or group.view == "delta")
 
     # How it ends.
 

@@ -290,10 +290,10 @@ class World:
 
 
 class Writer:
-    """A thread that writes as a guest would, over the second monitor.
+    """A thread that writes over the second monitor, as nobody can stop it.
 
-    pause() returns when no write is under way; it is for moments at which a
-    real guest could not write, because it stands still.
+    A guest that is stopped does not keep it from writing.  pause() does, and
+    returns when no write is under way.
     """
 
     def __init__(self, world, seed):
