@@ -93,6 +93,16 @@ bool qmp_object_add_note(QmpClient *client, const char *id,
 			identity, NULL), error);
 }
 
+bool qmp_object_set_note(QmpClient *client, const char *id,
+	const char *identity, GError **error)
+{
+	g_autofree char *path = g_strdup_printf("/objects/%s", id);
+
+	return qmp_execute_void(client, "qom-set",
+		qmp_strings("path", path, "property", "identity", "value",
+			identity, NULL), error);
+}
+
 bool qmp_object_del(QmpClient *client, const char *id, GError **error)
 {
 	return qmp_execute_void(client, "object-del",

@@ -173,7 +173,7 @@ Owner *owner_read(QmpClient *client, GError **error)
 		return NULL;
 	owner = owner_from_text(text);
 	if (!owner)
-		fleece_set_error(error, EPROTO,
+		fleece_set_error(error, EBADMSG,
 			"object " OWNER_ID " in QEMU is not ours: '%s'", text);
 	return owner;
 }
@@ -200,6 +200,5 @@ bool owner_renew(QmpClient *client, const Owner *owner, GError **error)
 {
 	g_autofree char *text = owner_to_text(owner);
 
-	return qmp_object_del(client, OWNER_ID, error) &&
-		qmp_object_add_note(client, OWNER_ID, text, error);
+	return qmp_object_set_note(client, OWNER_ID, text, error);
 }

@@ -290,7 +290,7 @@ static bool undo_owner(QmpClient *client, const Undo *undo, GError **error)
 	g_autoptr(GError) failure = NULL;
 	g_autoptr(Owner) owner = owner_read(client, &failure);
 
-	if (failure && !g_error_matches(failure, FLEECE_ERROR, EPROTO)) {
+	if (failure && !g_error_matches(failure, FLEECE_ERROR, EBADMSG)) {
 		g_propagate_error(error, g_steal_pointer(&failure));
 		return false;
 	}
@@ -385,10 +385,53 @@ static int pass_of(const Undo *undo)
 	return undo->kind == UNDO_THAW ? 1 : 2;
 }
 
+static const char *session_of(const UndoList *list)
+{
+	for (guint i = 0; i < list->undos->len; i++) {
+		const Undo *undo = list->undos->pdata[i];
+
+		if (undo->kind == UNDO_OWNER)
+			return undo->a;
+	}
+	return NULL;
+}
+
+static void drop_all(UndoList *list, enum undo_kind kind)
+{
+	for (guint i = list->undos->len; i > 0; i--) {
+		const Undo *undo = list->undos->pdata[i - 1];
+
+		if (undo->kind == kind)
+			undo_list_drop(list, undo->id);
+	}
+}
+
+/*
+ * A guest that stands still and an NBD server bear no name.  Where our note
+ * is not there any more, somebody has undone all that was ours, and they are
+ * an administrator's, or another fleecefs's.
+ */
+static void forget_if_recovered(UndoList *list, QmpClient *client)
+{
+	const char *session = session_of(list);
+	g_autoptr(GError) failure = NULL;
+	g_autoptr(Owner) owner = NULL;
+
+	if (!session || (!undo_list_has(list, UNDO_STOP) &&
+				!undo_list_has(list, UNDO_SERVER)))
+		return;
+	owner = owner_read(client, &failure);
+	if (failure || (owner && g_str_equal(owner->session, session)))
+		return;
+	drop_all(list, UNDO_STOP);
+	drop_all(list, UNDO_SERVER);
+}
+
 bool undo_list_run(UndoList *list, QmpClient *client, GError **error)
 {
 	g_autoptr(GError) first = NULL;
 
+	forget_if_recovered(list, client);
 	for (int pass = 0; pass < 3; pass++) {
 		for (guint i = list->undos->len; i > 0; i--) {
 			const Undo *undo = list->undos->pdata[i - 1];

@@ -45,6 +45,9 @@ bool qmp_qom_has(QmpClient *client, const char *path, const char *name,
  */
 bool qmp_object_add_note(QmpClient *client, const char *id,
 	const char *identity, GError **error);
+/* Another identity for it, in one step. */
+bool qmp_object_set_note(QmpClient *client, const char *id,
+	const char *identity, GError **error);
 bool qmp_object_del(QmpClient *client, const char *id, GError **error);
 
 /* Pauses the guest: drains and flushes every disk first. */

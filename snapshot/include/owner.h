@@ -44,7 +44,8 @@ Owner *owner_from_text(const char *text);
 /* Whether its process lives on this machine, under this boot. */
 bool owner_is_alive(const Owner *owner);
 
-/* The note in this QEMU; NULL without error where there is none. */
+/* The note in this QEMU; NULL without error where there is none.  EBADMSG for
+ * one that nobody of us has written. */
 Owner *owner_read(QmpClient *client, GError **error);
 
 /* Puts the note in.  EBUSY where there is one already. */

@@ -78,7 +78,9 @@ bool undo_list_has(const UndoList *list, enum undo_kind kind);
 bool undo_list_thaw(UndoList *list, unsigned limit_ms, GError **error);
 
 /*
- * Runs the list over client, newest first, dropping what is done.  Returns
+ * Runs the list over client, newest first, dropping what is done.  Where the
+ * note of the list's owner is gone, somebody has undone all this meanwhile:
+ * the guest and the NBD server are left as they are then.  Returns
  * false with the first error where something could not be undone and stays in
  * the list, or the connection failed.
  */

@@ -119,6 +119,14 @@ class QmpProxy:
         self._released.wait()
 
 
+def _name_of(request):
+    """The command's name; what qom-set sets belongs to it."""
+    name = request.get("execute") or request.get("exec-oob")
+    if name == "qom-set":
+        name += f" {request['arguments']['property']}"
+    return name
+
+
 class _End(Exception):
     """This client's session is over."""
 
@@ -171,7 +179,7 @@ class _Session:
             yield value
 
     def _request(self, request):
-        name = request.get("execute") or request.get("exec-oob")
+        name = _name_of(request)
         kind = self.proxy.fault_for(name)
         if kind == "hold":
             self.proxy.wait_release()

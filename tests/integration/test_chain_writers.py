@@ -45,7 +45,7 @@ class Stage:
                 said = second.hmp(f'qemu-io -d {device} "write -P '
                                   f'{number} {number * CLUSTER} {CLUSTER}"')
                 assert not said, said
-        if name == "qom-set" and len(self.instants) < len(self.disks):
+        if name == "qom-set drive" and len(self.instants) < len(self.disks):
             disk = self.disks[len(self.instants)]
             self.instants[disk] = number
         elif name == "transaction" and self.by_job:

@@ -25,8 +25,9 @@ from qmpproxy import Fault, QmpProxy
 TWO = (("va", "qcow2", 4 * images.MiB), ("vb", "raw", 4 * images.MiB))
 # swallow costs a time limit each, so it comes only where it matters most
 EVERYWHERE = ("fail", "close", "close-after", "garbage")
-PAUSE = ("stop", "qom-set", "cont", "transaction", "blockdev-add",
-         "nbd-server-start", "block-export-add", "object-add")
+PAUSE = ("stop", "qom-set drive", "cont", "transaction", "blockdev-add",
+         "nbd-server-start", "block-export-add", "object-add",
+         "qom-set identity")
 
 
 def numbers(total, kind):

@@ -275,7 +275,7 @@ def test_thaw_is_never_answered_try(stage):
 
 # --- QEMU fails while the guest is frozen ---
 
-FROZEN = [("filter", name) for name in ("stop", "qom-set", "cont")]
+FROZEN = [("filter", name) for name in ("stop", "qom-set drive", "cont")]
 
 
 @pytest.mark.parametrize("kind", ("fail", "close", "close-after", "swallow"))
@@ -333,7 +333,7 @@ def test_killed_in_the_pause(stage):
                           source=proxy.path)
 
         def strike(_, name):
-            if name == "qom-set" and mnt.returncode is None:
+            if name == "qom-set drive" and mnt.returncode is None:
                 os.kill(mnt.process.pid, signal.SIGKILL)
 
         proxy.hook = strike

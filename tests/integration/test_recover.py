@@ -62,7 +62,7 @@ def test_stopped_guest_runs_again(tmp, vm_factory, fleecefs):
         mnt = mount.Mount(tmp, proxy.path, check=False)
 
         def strike(_, name):
-            if name == "qom-set":
+            if name == "qom-set drive":
                 kill_all(mnt)
 
         proxy.arm()

@@ -105,6 +105,7 @@ static void add_one_of_each(UndoList *list, const char *directory)
 static void test_each_kind_in_reverse(void)
 {
 	static const ScriptedStep steps[] = {
+		OWNER_STAYS,
 		EXPORT_DEL("export", DONE),
 		EXPORTS(RETURN("[" EXPORT("export") "]")),
 		EXPORTS(NONE),
@@ -135,8 +136,8 @@ static void test_each_kind_in_reverse(void)
 static void test_the_guest_first(void)
 {
 	static const ScriptedStep steps[] = {
-		CONT, DEL("c", DONE), DEL("b", DONE), DEL("a", DONE),
-		OWNER_GOES,
+		OWNER_STAYS, CONT, DEL("c", DONE), DEL("b", DONE),
+		DEL("a", DONE), OWNER_GOES,
 	};
 	g_autoptr(UndoList) list = new_list();
 
@@ -153,7 +154,8 @@ static void test_the_guest_first(void)
 static void test_refusal(void)
 {
 	static const ScriptedStep first[] = {
-		CONT, DEL("c", DONE), DEL("b", NO("Node b is in use")),
+		OWNER_STAYS, CONT, DEL("c", DONE),
+		DEL("b", NO("Node b is in use")),
 		NODES(RETURN("[" NODE("a") ", " NODE("b") "]")),
 		DEL("a", DONE),
 	};
@@ -173,7 +175,7 @@ static void test_refusal(void)
 static void test_two_refusals(void)
 {
 	static const ScriptedStep steps[] = {
-		{ "cont", NULL, NO("not now") },
+		OWNER_STAYS, { "cont", NULL, NO("not now") },
 		DEL("b", NO("b is in use")),
 		NODES(RETURN("[" NODE("b") "]")),
 		DEL("a", DONE),
@@ -208,6 +210,7 @@ static void test_connection_lost(void)
 static void test_already_gone(void)
 {
 	static const ScriptedStep steps[] = {
+		OWNER_STAYS,
 		EXPORT_DEL("export", NO("Export 'export' is not found")),
 		EXPORTS(RETURN("[" EXPORT("other") "]")),
 		CLOSEFD("socket", NO("File descriptor not found")),
@@ -292,7 +295,7 @@ static void test_filter_in_use(void)
 static void test_server_in_use(void)
 {
 	static const ScriptedStep steps[] = {
-		EXPORTS(RETURN("[" EXPORT("theirs") "]")),
+		OWNER_STAYS, EXPORTS(RETURN("[" EXPORT("theirs") "]")),
 		DEL("older", DONE),
 	};
 	g_autoptr(UndoList) list = new_list();
@@ -306,13 +309,51 @@ static void test_server_in_use(void)
 static void test_server_does_not_stop(void)
 {
 	static const ScriptedStep steps[] = {
-		EXPORTS(NONE), SERVER_STOP(NO("permission denied")),
+		OWNER_STAYS, EXPORTS(NONE), SERVER_STOP(NO("permission denied")),
 	};
 	g_autoptr(UndoList) list = new_list();
 
 	add(list, UNDO_SERVER, NULL, NULL, NULL);
 	MUST_FAIL(list, steps, QMP_ERROR, QMP_ERROR_GENERIC,
 		"permission denied", 2);
+}
+
+/* Somebody has recovered the VM: what stands still now, and the server that
+ * runs now, are not ours. */
+static void check_recovered(const ScriptedStep *steps, size_t n)
+{
+	g_autoptr(UndoList) list = new_list();
+
+	add(list, UNDO_SERVER, NULL, NULL, NULL);
+	add(list, UNDO_NODE, "a", NULL, NULL);
+	add(list, UNDO_STOP, NULL, NULL, NULL);
+	must_play(list, steps, n);
+}
+
+static void test_recovered_by_others(void)
+{
+	static const ScriptedStep free_again[] = {
+		OBJECTS(NONE), DEL("a", DONE), OBJECTS(NONE),
+	};
+	static const ScriptedStep theirs_now[] = {
+		OBJECTS(OWNER_LISTED), IDENTITY("you"), DEL("a", DONE),
+		OBJECTS(OWNER_LISTED), IDENTITY("you"),
+	};
+
+	check_recovered(free_again, G_N_ELEMENTS(free_again));
+	check_recovered(theirs_now, G_N_ELEMENTS(theirs_now));
+}
+
+/* Rather a guest that runs too early than one that stands still for ever. */
+static void test_the_guest_runs_when_in_doubt(void)
+{
+	static const ScriptedStep steps[] = {
+		OBJECTS(NO("not now")), CONT, OWNER_GOES,
+	};
+	g_autoptr(UndoList) list = new_list();
+
+	add(list, UNDO_STOP, NULL, NULL, NULL);
+	MUST_PLAY(list, steps);
 }
 
 static void test_note_of_others(void)
@@ -371,7 +412,7 @@ static void test_run_at_of_an_empty_list(void)
 static void test_silent_qemu(void)
 {
 	static const ScriptedStep steps[] = {
-		{ .command = "cont", .stall = true },
+		OWNER_STAYS, { .command = "cont", .stall = true },
 	};
 	g_autoptr(ScriptedQmp) peer = scripted_qmp_new(NULL, steps,
 		G_N_ELEMENTS(steps));
@@ -428,6 +469,9 @@ int main(int argc, char **argv)
 	g_test_add_func("/undo/filter/in-use", test_filter_in_use);
 	g_test_add_func("/undo/server/in-use", test_server_in_use);
 	g_test_add_func("/undo/server/stays", test_server_does_not_stop);
+	g_test_add_func("/undo/recovered", test_recovered_by_others);
+	g_test_add_func("/undo/in-doubt",
+		test_the_guest_runs_when_in_doubt);
 	g_test_add_func("/undo/note/of-others", test_note_of_others);
 	g_test_add_func("/undo/note/stranger", test_note_of_a_stranger);
 	g_test_add_func("/undo/note/unreadable",

@@ -41,6 +41,7 @@
 	{ "qom-get", NULL, RETURN("\"boot=b;pid=1;session=" session            \
 	  ";state=live\"") }
 #define OBJECT_DEL { "object-del", "{\"id\": \"fleecefs-owner\"}", DONE }
+#define OWNER_STAYS OBJECTS(OWNER_LISTED), IDENTITY("me")
 #define OWNER_GOES OBJECTS(OWNER_LISTED), IDENTITY("me"), OBJECT_DEL
 
 /* The device vd0 has node as its root. */
