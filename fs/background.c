@@ -3,6 +3,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -19,23 +21,63 @@ void background_fill_standard_fds(void)
 		close(fd);
 }
 
+/* What ends the one who waits. */
+static const int ends[] = { SIGINT, SIGTERM, SIGHUP };
+
+static volatile sig_atomic_t started;
+
+static void end_child(int number G_GNUC_UNUSED)
+{
+	kill(started, SIGTERM);
+}
+
+/* The mount is not to come up behind the back of whoever gave it up. */
+static void pass_signals_on(pid_t child)
+{
+	struct sigaction action = { .sa_handler = end_child };
+
+	started = child;
+	for (unsigned i = 0; i < G_N_ELEMENTS(ends); i++)
+		sigaction(ends[i], &action, NULL);
+}
+
+/* While a signal would meet neither the child nor the handler. */
+static void hold_signals(sigset_t *before)
+{
+	sigset_t held;
+
+	sigemptyset(&held);
+	for (unsigned i = 0; i < G_N_ELEMENTS(ends); i++)
+		sigaddset(&held, ends[i]);
+	sigprocmask(SIG_BLOCK, &held, before);
+}
+
 /* One byte from the child is success; its end before that is its exit
  * status. */
 static _Noreturn void wait_for_child(int fd, pid_t child)
 {
+	ssize_t got;
 	char byte;
 	int status;
 
-	if (read(fd, &byte, 1) == 1)
+	do {
+		got = read(fd, &byte, 1);
+	} while (got < 0 && errno == EINTR);
+	if (got == 1)
 		_exit(0);
-	if (waitpid(child, &status, 0) == child && WIFEXITED(status) &&
-	    WEXITSTATUS(status) != 0)
+	while (waitpid(child, &status, 0) < 0 && errno == EINTR)
+		continue;
+	if (WIFEXITED(status) && WEXITSTATUS(status) != 0)
 		_exit(WEXITSTATUS(status));
+	if (WIFSIGNALED(status))
+		fprintf(stderr, "fleecefs: ended by signal %d before the "
+			"mount stood\n", WTERMSIG(status));
 	_exit(32);
 }
 
 int background_fork(GError **error)
 {
+	sigset_t signals;
 	int pair[2];
 	pid_t child;
 
@@ -43,7 +85,11 @@ int background_fork(GError **error)
 		fleece_set_error_errno(error, errno, "pipe");
 		return -1;
 	}
+	hold_signals(&signals);
 	child = fork();
+	if (child > 0)
+		pass_signals_on(child);
+	sigprocmask(SIG_SETMASK, &signals, NULL);
 	if (child < 0) {
 		fleece_set_error_errno(error, errno, "fork");
 		return -1;

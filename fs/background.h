@@ -20,7 +20,8 @@ void background_fill_standard_fds(void);
 
 /*
  * Forks; returns in the child, with the number for background_ready().  The
- * parent never returns.  -1 with error set where fork fails.
+ * parent never returns; a signal that is to end it ends the child, too, until
+ * that is ready.  -1 with error set where fork fails.
  */
 int background_fork(GError **error);
 

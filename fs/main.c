@@ -8,6 +8,7 @@
  */
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <time.h>
 
 #include <fuse_lowlevel.h>
@@ -32,6 +33,18 @@ static int complain(const GError *error, int status)
 
 	fprintf(stderr, "fleecefs: %s\n", line);
 	return status;
+}
+
+/* A disk needs its scratch and its connections; the soft limit is one for
+ * select(2), which nobody here uses. */
+static void raise_descriptor_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+		limit.rlim_cur = limit.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &limit);
+	}
 }
 
 /* Everything below this forks no more. */
@@ -60,6 +73,8 @@ static struct fuse_session *mount_session(Filesystem *fs, Options *options)
 	if (!session)
 		return NULL;
 	fs->session = session;
+	guardian_announce_mountpoint(vm_set_guardian(fs->set),
+		options->mountpoint);
 	if (fuse_session_mount(session, options->mountpoint) == 0)
 		return session;
 	fuse_session_destroy(session);
@@ -102,6 +117,7 @@ static int run(Options *options, int background)
 	Filesystem fs = { .options = options };
 	struct fuse_session *session;
 
+	raise_descriptor_limit();
 	fs.set = open_set(options, &error);
 	if (!fs.set)
 		return complain(error, EXIT_MOUNT);

@@ -19,7 +19,7 @@ typedef struct {
 	char *chain, *since, *fallback, *keep, *view, *freeze, *agent;
 	char *uid, *gid, *umask, *fsname;
 	int discard, strict, unsafe_qemu, allow_other, ro;
-	int foreground, debug, help, version, fake;
+	int foreground, debug, help, version, fake, remount;
 	bool helper; /* called by mount(8) */
 	GPtrArray *words; /* SOURCE and MOUNTPOINT */
 	char *unknown;
@@ -56,6 +56,7 @@ static const struct fuse_opt table[] = {
 	OPTION("unsafe_qemu", unsafe_qemu),
 	OPTION("allow_other", allow_other),
 	OPTION("ro", ro),
+	OPTION("remount", remount),
 	OPTION("-d", debug),
 	OPTION("debug", debug),
 	OPTION("-h", help),
@@ -310,6 +311,11 @@ static bool take_mountpoint(Options *options, const char *word, GError **error)
 
 static bool take_raw(Options *options, Raw *raw, GError **error)
 {
+	if (raw->remount) {
+		fleece_set_error(error, EINVAL, "bad option 'remount': a mount "
+			"keeps its options, umount it and mount it again");
+		return false;
+	}
 	if (raw->unknown) {
 		fleece_set_error(error, EINVAL,
 			"unknown option '%s': see mount.fleecefs(8)",

@@ -17,7 +17,8 @@ enum message_kind {
 	MESSAGE_DROP,   /* number = id */
 	MESSAGE_OPEN,   /* a window opens, until the undo with the id undo is
 			 * dropped: number = ms, 0: it closes */
-	MESSAGE_MOUNT,  /* A = mountpoint, number = its device */
+	MESSAGE_MOUNT,  /* A = mountpoint, number = its device, 0: it is
+			 * just being mounted */
 	MESSAGE_BYE,    /* the daemon ends in good order */
 };
 

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <syslog.h>
 #include <unistd.h>
 
@@ -40,7 +41,7 @@ typedef struct {
 	int daemon_pid;
 	GHashTable *wards; /* list number -> Ward */
 	char *mountpoint;
-	dev_t device;        /* of the filesystem at mountpoint */
+	dev_t device;        /* of the filesystem at mountpoint; 0: unknown */
 	bool goodbye;
 } Watch;
 
@@ -245,15 +246,24 @@ static void finish_cleaning(GPtrArray *threads)
 	g_ptr_array_unref(threads);
 }
 
-/* Root detaches the mount itself; others need the setuid fusermount3.  A
- * mount that somebody has put there since is not ours to touch. */
+/* A mount that somebody has put there since is not ours to touch.  Where we
+ * were not told which is ours, one that is dead is. */
+static bool is_ours(const Watch *watch)
+{
+	struct stat st;
+
+	if (watch->device)
+		return mounted_device(watch->mountpoint) == watch->device;
+	return stat(watch->mountpoint, &st) < 0 && errno == ENOTCONN;
+}
+
+/* Root detaches the mount itself; others need the setuid fusermount3. */
 static void detach_mount(const Watch *watch)
 {
 	const char *argv[] = { "fusermount3", "-u", "-z", "-q", "--",
 		watch->mountpoint, NULL };
 
-	if (watch->device == 0 ||
-	    mounted_device(watch->mountpoint) != watch->device)
+	if (!is_ours(watch))
 		return;
 	if (umount2(watch->mountpoint, MNT_DETACH) == 0) {
 		utab_remove(watch->mountpoint);

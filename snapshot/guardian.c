@@ -119,6 +119,12 @@ UndoList *guardian_undo_list(Guardian *guardian, const char *vm,
 	return charge->undo;
 }
 
+void guardian_announce_mountpoint(Guardian *guardian, const char *mountpoint)
+{
+	tell(guardian, &(Message){ .kind = MESSAGE_MOUNT, .a = mountpoint },
+		NULL);
+}
+
 void guardian_set_mountpoint(Guardian *guardian, const char *mountpoint)
 {
 	tell(guardian, &(Message){ .kind = MESSAGE_MOUNT, .a = mountpoint,

@@ -44,6 +44,10 @@ void guardian_free(Guardian *guardian);
 UndoList *guardian_undo_list(Guardian *guardian, const char *vm,
 	const char *qmp, unsigned timeout_ms, GError **error);
 
+/* Tells where the filesystem is about to be mounted: a dead one there is
+ * detached after a crash. */
+void guardian_announce_mountpoint(Guardian *guardian, const char *mountpoint);
+
 /* Tells where the filesystem has been mounted, to be detached after a crash
  * if it is still this one that is mounted there. */
 void guardian_set_mountpoint(Guardian *guardian, const char *mountpoint);

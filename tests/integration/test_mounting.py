@@ -6,6 +6,7 @@ administrator has them.
 """
 
 import os
+import signal
 import subprocess
 
 import pytest
@@ -13,10 +14,11 @@ import pytest
 import images
 import mount
 import scene
-from deadline import wait_for
+from deadline import DEADLINE, wait_for
 from files import error_of
 from namespace import NOBODY, Namespace
-from ours import processes_of
+from ours import mounts_below, processes_of
+from qmpproxy import Fault, QmpProxy
 
 TYPES = ("fuse.fleecefs", "fleecefs")
 
@@ -205,6 +207,31 @@ def daemons(point):
     found = processes_of(point)
     assert found
     return found
+
+
+def test_given_up(tmp, one, point):
+    """Ctrl-C before the mount stands ends all of it."""
+    with QmpProxy(f"{tmp}/web01-proxy.qmp", one.vm.qmp_path) as proxy:
+        proxy.arm(Fault("hold", "block-export-add"))
+        with subprocess.Popen([mount.binary(), proxy.path, point],
+                              stderr=subprocess.PIPE, text=True) as start:
+            wait_for(lambda: proxy.struck, what="the set-up")
+            start.send_signal(signal.SIGINT)
+            assert start.wait(DEADLINE) == mount.MOUNT_FAILED
+            proxy.disarm()
+            assert "before the mount stood" in start.stderr.read()
+        wait_for(lambda: not processes_of(point), what="the end of all")
+    assert point not in mounts_below(point)
+    one.assert_as_before()
+
+
+def test_many_descriptors(inside, one, point):
+    """The soft limit is no limit."""
+    inside.good("sh", "-c", f"ulimit -Sn 16; mount -t fleecefs "
+                f"{one.vm.qmp_path} {point}")
+    assert shown(inside, point) == one.sha("va")
+    inside.good("umount", point)
+    assert_gone(inside, one, point)
 
 
 def test_closed_standard_files(inside, one, point):

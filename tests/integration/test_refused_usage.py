@@ -14,6 +14,7 @@ import scene
 
 # option, and a part of the line that says what is accepted
 BAD_VALUES = (
+    ("remount", "mount it again"),
     ("name=", "not empty"), ("vm=", "not empty"), ("disk=", "not empty"),
     ("scratch=", "not empty"), ("snapshot=", "mount or mkdir"),
     ("snapshot=Mount", "mount or mkdir"), ("method=", "filter"),
@@ -28,7 +29,7 @@ BAD_VALUES = (
     ("gid=root", "whole number"), ("umask=8", "octal"),
     ("umask=1000", "octal"), ("umask=", "octal"))
 UNKNOWN = ("Discard", "discards", "discard=1", "strict=yes", "timeout",
-           "sratch=/tmp", "vms=*", "nonempty", "ro=1", "remount")
+           "sratch=/tmp", "vms=*", "nonempty", "ro=1")
 
 
 def usage_error(tmp, mount_factory, *words):

@@ -4,12 +4,16 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include <glib/gstdio.h>
 
 #include "fleece-error.h"
 #include "scripted-qmp.h"
@@ -305,6 +309,72 @@ static void test_two_windows(void)
 		1500 * G_TIME_SPAN_MILLISECOND);
 }
 
+/* --- the mount --- */
+
+static char *mountpoint;
+
+/* What fuse_session_mount() does; nobody serves it. */
+static void mount_fuse(void)
+{
+	int fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
+	g_autofree char *options = g_strdup_printf(
+		"fd=%d,rootmode=40000,user_id=0,group_id=0", fd);
+
+	g_assert_cmpint(fd, >=, 0);
+	g_assert_cmpint(mount("web01", mountpoint, "fuse", 0, options), ==, 0);
+}
+
+static void announce_and_mount(Guardian *guardian, const char *qmp)
+{
+	guardian_announce_mountpoint(guardian, mountpoint);
+	mount_fuse();
+	leave_nothing(guardian, qmp);
+}
+
+/* The new mount hides where it is: it is somebody else's. */
+static void announce_what_others_mount(Guardian *guardian, const char *qmp)
+{
+	guardian_announce_mountpoint(guardian, mountpoint);
+	g_assert_cmpint(mount("other", mountpoint, "tmpfs", 0, NULL), ==, 0);
+	leave_nothing(guardian, qmp);
+}
+
+/* In a mount namespace of the test's. */
+static void check_mount(Life *life, bool stays)
+{
+	g_autofree char *mounts = NULL;
+	Scene s;
+
+	if (getuid() != 0) {
+		g_test_skip("only root mounts");
+		return;
+	}
+	g_assert_cmpint(unshare(CLONE_NEWNS), ==, 0);
+	g_assert_cmpint(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL), ==,
+		0);
+	mountpoint = g_dir_make_tmp("fleecefs-guardian-XXXXXX", NULL);
+	s = scene(life, NULL, 0);
+	kill_daemon(&s);
+	finish(&s);
+	g_assert_true(g_file_get_contents("/proc/self/mounts", &mounts, NULL,
+		NULL));
+	g_assert_cmpint(strstr(mounts, mountpoint) != NULL, ==, stays);
+	if (stays)
+		umount2(mountpoint, MNT_DETACH);
+	g_rmdir(mountpoint);
+	g_clear_pointer(&mountpoint, g_free);
+}
+
+static void test_killed_while_mounting(void)
+{
+	check_mount(announce_and_mount, false);
+}
+
+static void test_mount_of_others(void)
+{
+	check_mount(announce_what_others_mount, true);
+}
+
 /* --- the guardian dies --- */
 
 static pid_t only_child(void)
@@ -373,6 +443,8 @@ int main(int argc, char **argv)
 	g_test_add_func("/guardian/window/closed", test_window_is_closed);
 	g_test_add_func("/guardian/window/open", test_window_stays_open);
 	g_test_add_func("/guardian/window/two", test_two_windows);
+	g_test_add_func("/guardian/mount/killed", test_killed_while_mounting);
+	g_test_add_func("/guardian/mount/of-others", test_mount_of_others);
 	g_test_add_func("/guardian/dies", test_guardian_dies);
 	return g_test_run();
 }

@@ -309,7 +309,8 @@ static void test_server_in_use(void)
 static void test_server_does_not_stop(void)
 {
 	static const ScriptedStep steps[] = {
-		OWNER_STAYS, EXPORTS(NONE), SERVER_STOP(NO("permission denied")),
+		OWNER_STAYS, EXPORTS(NONE),
+		SERVER_STOP(NO("permission denied")),
 	};
 	g_autoptr(UndoList) list = new_list();
 
