@@ -4,7 +4,10 @@
 #include <errno.h>
 #include <sys/socket.h>
 
-#define FORMAT "(uuuusss)"
+/* Texts are paths and names, which need not be UTF-8. */
+#define TYPE "(uuuuayayay)"
+#define FORMAT "(uuuu^ay^ay^ay)"
+#define FORMAT_BORROWED "(uuuu^&ay^&ay^&ay)"
 #define PACKET_MAX 16384
 
 static const char *text(const char *from)
@@ -21,6 +24,11 @@ bool message_send(int fd, const Message *m)
 	gsize size = g_variant_get_size(packet);
 	ssize_t sent;
 
+	/* The rest would be cut off, and be no message any more. */
+	if (size > PACKET_MAX) {
+		errno = EMSGSIZE;
+		return false;
+	}
 	do {
 		sent = send(fd, bytes, size, MSG_NOSIGNAL);
 	} while (sent < 0 && errno == EINTR);
@@ -41,10 +49,10 @@ GVariant *message_receive(int fd, Message *m)
 		return NULL;
 	bytes = g_bytes_new_take(g_steal_pointer(&buffer), size);
 	packet = g_variant_ref_sink(g_variant_new_from_bytes(
-		G_VARIANT_TYPE(FORMAT), bytes, FALSE));
+		G_VARIANT_TYPE(TYPE), bytes, FALSE));
 	if (!g_variant_is_normal_form(packet))
 		return NULL;
-	g_variant_get(packet, "(uuuu&s&s&s)", &m->kind, &m->list, &m->number,
-		&m->undo, &m->a, &m->b, &m->c);
+	g_variant_get(packet, FORMAT_BORROWED, &m->kind, &m->list,
+		&m->number, &m->undo, &m->a, &m->b, &m->c);
 	return g_steal_pointer(&packet);
 }

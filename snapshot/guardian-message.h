@@ -30,7 +30,8 @@ typedef struct {
 	const char *a, *b, *c;
 } Message;
 
-/* Sends one; false with errno where the peer is gone. */
+/* Sends one; false with errno where the peer is gone, and EMSGSIZE where the
+ * texts are longer than any path and name. */
 bool message_send(int fd, const Message *message);
 
 /*
