@@ -39,14 +39,15 @@ static void put_decimal(struct json_object *object, const char *key,
 	put(object, key, value);
 }
 
+/* A path in it may hold anything, JSON may not. */
 static char *to_text(struct json_object *object)
 {
 	const char *text = json_object_to_json_string_ext(object,
 		JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_NOSLASHESCAPE);
-	char *copy = g_strconcat(text, "\n", NULL);
+	g_autofree char *valid = g_utf8_make_valid(text, -1);
 
 	json_object_put(object);
-	return copy;
+	return g_strconcat(valid, "\n", NULL);
 }
 
 static struct json_object *warnings(const Fleece *fleece)

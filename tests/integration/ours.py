@@ -67,7 +67,8 @@ def describe(pid):
 def mounts_below(path):
     """Mountpoints at or below path, the innermost first."""
     found = []
-    with open("/proc/self/mountinfo", encoding="utf-8") as file:
+    with open("/proc/self/mountinfo", encoding="utf-8",
+              errors="surrogateescape") as file:
         for line in file:
             where = line.split()[4].replace("\\040", " ")
             if where == path or where.startswith(path + "/"):

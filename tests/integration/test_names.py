@@ -3,12 +3,14 @@
 
 import json
 import os
+import signal
 
 import pytest
 
 import images
 import refusal
 import scene
+from deadline import DEADLINE, wait_for
 
 # What QEMU takes for a qdev id (in JSON), and what the mount makes of it.
 ESCAPED = {
@@ -128,4 +130,21 @@ def test_vm_name(tmp, vm_factory, mount_factory, name, where):
     os.mkdir(mnt.join(stem))
     assert images.sha256(mnt.join(stem, "va.raw")) == one.sha("va")
     mnt.umount()
+    one.assert_as_before()
+
+
+def test_paths_that_are_not_utf8(tmp, vm_factory, mount_factory):
+    """A mountpoint and a socket of any bytes; the guardian knows them, too:
+    it detaches the mount and undoes the snapshot behind a killed daemon."""
+    one = scene.build(tmp, vm_factory)
+    folder = f"{tmp}/vms\udcfe"
+    os.mkdir(folder)
+    os.symlink(one.vm.qmp_path, f"{folder}/web\udcff.qmp")
+    mnt = mount_factory(folder, name="mnt\udcfd")
+    assert os.listdir(mnt.path) == ["web%FF"]
+    assert images.sha256(mnt.join("web%FF", "va.raw")) == one.sha("va")
+    assert mnt.vm_status("web%FF")["state"] == "live"
+    os.kill(mnt.pid, signal.SIGKILL)
+    wait_for(lambda: not mnt.mounted(), DEADLINE, "the mount to go")
+    wait_for(lambda: not mnt.processes(), DEADLINE, "the guardian's end")
     one.assert_as_before()
