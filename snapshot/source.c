@@ -167,8 +167,8 @@ static bool conf_group(Source *source, GKeyFile *file, const char *group,
 			*key, &bad);
 
 		if (bad) { /* a bad escape comes with a value all the same */
-			g_propagate_prefixed_error(error, g_steal_pointer(&bad),
-				"%s: ", source->spec);
+			fleece_set_error(error, EINVAL, "%s: group [%s]: %s",
+				source->spec, group, bad->message);
 			return false;
 		}
 		if (!conf_key(config, *key, value)) {
