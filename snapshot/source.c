@@ -140,6 +140,7 @@ static bool conf_key(VmConfig *config, const char *key, const char *value)
 	if (!value[0])
 		return false;
 	if (g_str_equal(key, "qmp")) {
+		g_free(config->qmp);
 		config->qmp = g_canonicalize_filename(value, NULL);
 	} else if (g_str_equal(key, "disks")) {
 		g_free(config->settings->disks);

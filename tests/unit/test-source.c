@@ -328,6 +328,24 @@ static void test_conf_names(Folder *f, gconstpointer unused)
 	assert_vms(source, "%2E.%2Fx,%2Efleecefs,a b,vm%2Ejson");
 }
 
+/* A key that is there twice counts as it stands last. */
+static void test_conf_key_twice(Folder *f, gconstpointer unused)
+{
+	g_autoptr(GPtrArray) vms = NULL;
+	g_autoptr(Source) source = NULL;
+	const VmConfig *vm;
+
+	add_file(f, "site.conf", "[web]\nqmp=/a\ndisks=x\nqmp=/b\ndisks=y\n"
+		"agent=/c\nagent=/d\n");
+	source = must_open(f, "site.conf", NULL, NULL);
+	vms = source_list(source, NULL);
+	g_assert_cmpuint(vms->len, ==, 1);
+	vm = vms->pdata[0];
+	g_assert_cmpstr(vm->qmp, ==, "/b");
+	g_assert_cmpstr(vm->settings->disks, ==, "y");
+	g_assert_cmpstr(vm->settings->agent, ==, "/d");
+}
+
 /* Two names that are one when cut, in the order of the file. */
 static void test_conf_duplicates(Folder *f, gconstpointer unused)
 {
@@ -456,6 +474,7 @@ int main(int argc, char **argv)
 	add("/source/conf/kept", test_conf_is_kept);
 	add("/source/conf/globs", test_conf_with_globs);
 	add("/source/conf/names", test_conf_names);
+	add("/source/conf/key-twice", test_conf_key_twice);
 	add("/source/conf/duplicates", test_conf_duplicates);
 	add("/source/conf/agents", test_agents);
 	add("/source/conf/bad", test_bad_conf);
