@@ -227,6 +227,20 @@ static bool execute_count(GuestAgent *agent, const char *command,
 	return value;
 }
 
+static void set_unknown_status(GuestAgent *agent, const char *text,
+	GError **error)
+{
+	glong length = MIN(g_utf8_strlen(text, -1), 40);
+	g_autofree char *start = g_utf8_substring(text, 0, length);
+	GError *failure = NULL;
+
+	fleece_set_error(&failure, EPROTO, "guest-fsfreeze-status: neither "
+		"\"frozen\" nor \"thawed\", but \"%s\"", start);
+	tame(failure);
+	g_propagate_prefixed_error(error, failure, "guest agent %s: ",
+		agent->path);
+}
+
 bool guest_agent_is_frozen(GuestAgent *agent, unsigned timeout_ms,
 	bool *frozen, GError **error)
 {
@@ -237,9 +251,7 @@ bool guest_agent_is_frozen(GuestAgent *agent, unsigned timeout_ms,
 	*frozen = g_str_equal(text, "frozen");
 	if (!value || *frozen || g_str_equal(text, "thawed"))
 		return value;
-	fleece_set_error(error, EPROTO, "guest agent %s: "
-		"guest-fsfreeze-status: neither \"frozen\" nor \"thawed\", "
-		"but \"%.40s\"", agent->path, text);
+	set_unknown_status(agent, text, error);
 	return false;
 }
 

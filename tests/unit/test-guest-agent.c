@@ -216,6 +216,21 @@ static void test_unknown_status(void)
 	assert_failed(&talk, FLEECE_ERROR, EPROTO, "\"cold\"");
 }
 
+/* No control character of it, and no half of a letter at the end. */
+static void test_wild_status(void)
+{
+	static const AgentStep steps[] = { SYNCED, { STATUS,
+		TEXT("\\u001b[2J34567890123456789012345678901234567\u00e9x")
+	} };
+	g_auto(Talk) talk = TALK(steps);
+
+	g_assert_false(guest_agent_is_frozen(talk.agent, PATIENT_MS,
+		&talk.frozen, &talk.error));
+	g_assert_null(strchr(talk.error->message, '\x1b'));
+	g_assert_true(g_utf8_validate(talk.error->message, -1, NULL));
+	assert_failed(&talk, FLEECE_ERROR, EPROTO, "567\u00e9\"");
+}
+
 static void test_closed(void)
 {
 	static const AgentStep steps[] = { SYNCED,
@@ -289,6 +304,7 @@ int main(int argc, char **argv)
 		test_thaw_gets_through);
 	g_test_add_func("/guest-agent/garbage", test_garbage);
 	g_test_add_func("/guest-agent/unknown-status", test_unknown_status);
+	g_test_add_func("/guest-agent/wild-status", test_wild_status);
 	g_test_add_func("/guest-agent/closed", test_closed);
 	g_test_add_func("/guest-agent/refusal", test_refusal);
 	g_test_add_func("/guest-agent/thaw-refused", test_thaw_refused);
