@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * GLib's locks for ThreadSanitizer
+ *
+ * GLib makes them of futexes, in a library that is not instrumented:
+ * ThreadSanitizer would see no lock at all, and a race at every use of one.
+ * Linked into everything with -Db_sanitize=thread, these take the place of
+ * GLib's functions, tell ThreadSanitizer and call them.  A GThreadPool has
+ * its locks inside of GLib: what is pushed is told of at both ends.
+ */
+#include <dlfcn.h>
+#include <stdint.h>
+
+#include <glib.h>
+#include <sanitizer/tsan_interface.h>
+
+#define REAL(name)                                                             \
+	static __typeof__(&name) real;                                         \
+	if (!__atomic_load_n(&real, __ATOMIC_RELAXED))                         \
+		__atomic_store_n(&real,                                        \
+			(__typeof__(&name))(uintptr_t)dlsym(RTLD_NEXT, #name), \
+			__ATOMIC_RELAXED)
+
+void g_mutex_init(GMutex *mutex)
+{
+	REAL(g_mutex_init);
+	__tsan_mutex_create(mutex, 0);
+	real(mutex);
+}
+
+void g_mutex_clear(GMutex *mutex)
+{
+	REAL(g_mutex_clear);
+	real(mutex);
+	__tsan_mutex_destroy(mutex, 0);
+}
+
+void g_mutex_lock(GMutex *mutex)
+{
+	REAL(g_mutex_lock);
+	__tsan_mutex_pre_lock(mutex, 0);
+	real(mutex);
+	__tsan_mutex_post_lock(mutex, 0, 0);
+}
+
+void g_mutex_unlock(GMutex *mutex)
+{
+	REAL(g_mutex_unlock);
+	__tsan_mutex_pre_unlock(mutex, 0);
+	real(mutex);
+	__tsan_mutex_post_unlock(mutex, 0);
+}
+
+/* A wait gives the lock away and takes it again. */
+static void before_wait(GMutex *mutex)
+{
+	__tsan_mutex_pre_unlock(mutex, 0);
+	__tsan_mutex_post_unlock(mutex, 0);
+}
+
+static void after_wait(GMutex *mutex)
+{
+	__tsan_mutex_pre_lock(mutex, 0);
+	__tsan_mutex_post_lock(mutex, 0, 0);
+}
+
+void g_cond_wait(GCond *cond, GMutex *mutex)
+{
+	REAL(g_cond_wait);
+	before_wait(mutex);
+	real(cond, mutex);
+	after_wait(mutex);
+}
+
+gboolean g_cond_wait_until(GCond *cond, GMutex *mutex, gint64 end_time)
+{
+	gboolean signalled;
+	REAL(g_cond_wait_until);
+
+	before_wait(mutex);
+	signalled = real(cond, mutex, end_time);
+	after_wait(mutex);
+	return signalled;
+}
+
+/* What a pool was made to do, and with what. */
+typedef struct {
+	GFunc work;
+	gpointer user_data;
+} Pool;
+
+static void work(gpointer item, gpointer user_data)
+{
+	const Pool *pool = user_data;
+
+	__tsan_acquire(item);
+	__tsan_acquire(user_data);
+	pool->work(item, pool->user_data);
+	__tsan_release(user_data);
+}
+
+/* The few bytes of a Pool are never freed: a pool's threads may outlive it. */
+GThreadPool *g_thread_pool_new(GFunc func, gpointer user_data,
+	gint max_threads, gboolean exclusive, GError **error)
+{
+	Pool *pool = g_new(Pool, 1);
+	REAL(g_thread_pool_new);
+
+	*pool = (Pool){ func, user_data };
+	__tsan_release(pool);
+	return real(work, pool, max_threads, exclusive, error);
+}
+
+gboolean g_thread_pool_push(GThreadPool *pool, gpointer item, GError **error)
+{
+	REAL(g_thread_pool_push);
+	__tsan_release(item);
+	return real(pool, item, error);
+}
+
+/* Where it waits for the work to end. */
+void g_thread_pool_free(GThreadPool *pool, gboolean immediate, gboolean wait)
+{
+	gpointer user_data = ((GThreadPool *)pool)->user_data;
+	REAL(g_thread_pool_free);
+
+	real(pool, immediate, wait);
+	if (wait)
+		__tsan_acquire(user_data);
+}
