@@ -2,7 +2,6 @@
 #include "nbd-peer.h"
 
 #include <endian.h>
-#include <stdbool.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -12,16 +11,10 @@
 #define OPTION_MAGIC UINT64_C(0x49484156454f5054)
 #define OPTION_REPLY_MAGIC UINT64_C(0x3e889045565a9)
 #define CHUNK_MAGIC 0x668e33efU
-#define OPT_GO 7
-#define OPT_STRUCTURED 8
-#define OPT_SET_META_CONTEXT 10
-#define REP_ACK 1
-#define REP_INFO 3
-#define REP_META_CONTEXT 4
-#define REP_UNSUPPORTED 0x80000001U
 
 typedef struct {
 	int fd;
+	NbdPeerOption *option;
 	NbdPeerAnswer *answer;
 } Peer;
 
@@ -54,8 +47,8 @@ void nbd_peer_send64(int fd, uint64_t value)
 	nbd_peer_send(fd, &value, sizeof(value));
 }
 
-static void option_reply(
-	int fd, uint32_t option, uint32_t type, uint32_t length)
+void nbd_peer_option_reply(int fd, uint32_t option, uint32_t type,
+	uint32_t length)
 {
 	nbd_peer_send64(fd, OPTION_REPLY_MAGIC);
 	nbd_peer_send32(fd, option);
@@ -66,29 +59,30 @@ static void option_reply(
 static void answer_option(int fd, uint32_t option)
 {
 	switch (option) {
-	case OPT_GO:
-		option_reply(fd, option, REP_INFO, 12);
+	case NBD_OPT_GO:
+		nbd_peer_option_reply(fd, option, NBD_REP_INFO, 12);
 		nbd_peer_send16(fd, 0);
 		nbd_peer_send64(fd, NBD_PEER_SIZE);
 		nbd_peer_send16(fd, 1);
 		break;
-	case OPT_SET_META_CONTEXT:
-		option_reply(fd, option, REP_META_CONTEXT,
+	case NBD_OPT_SET_META_CONTEXT:
+		nbd_peer_option_reply(fd, option, NBD_REP_META_CONTEXT,
 			4 + strlen(NBD_PEER_CONTEXT));
 		nbd_peer_send32(fd, 1);
 		nbd_peer_send(fd, NBD_PEER_CONTEXT, strlen(NBD_PEER_CONTEXT));
 		break;
-	case OPT_STRUCTURED:
+	case NBD_OPT_STRUCTURED:
 		break;
 	default:
-		option_reply(fd, option, REP_UNSUPPORTED, 0);
+		nbd_peer_option_reply(fd, option, NBD_REP_UNSUPPORTED, 0);
 		return;
 	}
-	option_reply(fd, option, REP_ACK, 0);
+	nbd_peer_option_reply(fd, option, NBD_REP_ACK, 0);
 }
 
-static bool shake_hands(int fd)
+static bool shake_hands(const Peer *peer)
 {
+	int fd = peer->fd;
 	uint32_t client_flags;
 	struct {
 		uint64_t magic;
@@ -109,8 +103,9 @@ static bool shake_hands(int fd)
 		if (length > sizeof(data) ||
 			(length > 0 && !receive(fd, data, length)))
 			return false;
-		answer_option(fd, be32toh(head.option));
-	} while (be32toh(head.option) != OPT_GO);
+		if (!peer->option || !peer->option(fd, be32toh(head.option)))
+			answer_option(fd, be32toh(head.option));
+	} while (be32toh(head.option) != NBD_OPT_GO);
 	return true;
 }
 
@@ -121,7 +116,7 @@ static gpointer peer_thread(gpointer opaque)
 	AUTOFD int fd = peer->fd;
 	NbdAsked asked;
 
-	if (!shake_hands(fd) || !receive(fd, &asked, sizeof(asked)))
+	if (!shake_hands(peer) || !receive(fd, &asked, sizeof(asked)))
 		return NULL;
 	asked.offset = be64toh(asked.offset);
 	asked.length = be32toh(asked.length);
@@ -172,9 +167,16 @@ void nbd_peer_status(int fd, const NbdAsked *asked, uint16_t flags,
 
 GThread *nbd_peer_start_take(int fd, NbdPeerAnswer *answer)
 {
+	return nbd_peer_start_with_option_take(fd, NULL, answer);
+}
+
+GThread *nbd_peer_start_with_option_take(int fd, NbdPeerOption *option,
+	NbdPeerAnswer *answer)
+{
 	Peer *peer = g_new(Peer, 1);
 
 	peer->fd = fd;
+	peer->option = option;
 	peer->answer = answer;
 	return g_thread_new("nbd-peer", peer_thread, peer);
 }

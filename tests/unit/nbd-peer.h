@@ -2,17 +2,28 @@
 /*
  * nbd-peer.h - an NBD server that lies
  *
- * A thread that does a proper handshake on a socket, lets a function of the
- * test answer the first request, and keeps silent from then on.
+ * A thread that does a proper handshake on a socket, or one that a function
+ * of the test spoils, lets another answer the first request, and keeps silent
+ * from then on.
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include <glib.h>
 
 #define NBD_PEER_SIZE 65536
 #define NBD_PEER_CONTEXT "base:allocation"
+
+/* Options, and replies to them. */
+#define NBD_OPT_GO 7
+#define NBD_OPT_STRUCTURED 8
+#define NBD_OPT_SET_META_CONTEXT 10
+#define NBD_REP_ACK 1
+#define NBD_REP_INFO 3
+#define NBD_REP_META_CONTEXT 4
+#define NBD_REP_UNSUPPORTED 0x80000001U
 
 /* Types of chunks, and their one flag. */
 #define NBD_CHUNK_NONE 0
@@ -35,6 +46,18 @@ typedef void NbdPeerAnswer(int fd, const NbdAsked *asked);
 
 /* Starts the thread, which takes fd and ends when the other side closes. */
 GThread *nbd_peer_start_take(int fd, NbdPeerAnswer *answer);
+
+/* Answers one option of the handshake; false where it does not: that is then
+ * done properly. */
+typedef bool NbdPeerOption(int fd, uint32_t option);
+
+/* The same, with option, which may be NULL, in between. */
+GThread *nbd_peer_start_with_option_take(int fd, NbdPeerOption *option,
+	NbdPeerAnswer *answer);
+
+/* The head of a reply to an option, with length bytes to follow. */
+void nbd_peer_option_reply(int fd, uint32_t option, uint32_t type,
+	uint32_t length);
 
 /* For answers: bytes as they are, numbers as the protocol has them. */
 void nbd_peer_send(int fd, const void *data, size_t length);

@@ -18,6 +18,8 @@
 #define SIZE NBD_PEER_SIZE
 #define LENGTH 4096
 #define PATIENCE (20 * G_TIME_SPAN_SECOND)
+#define PATIENT_MS 20000
+#define SHORT_MS 300
 
 /* --- reads --- */
 
@@ -96,6 +98,95 @@ static void read_status(int fd, const NbdAsked *asked)
 	nbd_peer_status(fd, asked, NBD_CHUNK_DONE, 1, (uint32_t[]){LENGTH});
 }
 
+/* Data, and then a hole over it: zeros where there is data. */
+static void read_hole_over_data(int fd, const NbdAsked *asked)
+{
+	nbd_peer_data(fd, asked, 0, LENGTH, 0);
+	nbd_peer_hole(fd, asked, 0, LENGTH, NBD_CHUNK_DONE);
+}
+
+static void read_hole_too_long(int fd, const NbdAsked *asked)
+{
+	nbd_peer_hole(fd, asked, 0, 2 * LENGTH, NBD_CHUNK_DONE);
+}
+
+static void read_hole_of_length_0(int fd, const NbdAsked *asked)
+{
+	nbd_peer_hole(fd, asked, 0, 0, NBD_CHUNK_DONE);
+}
+
+static void read_data_of_length_0(int fd, const NbdAsked *asked)
+{
+	nbd_peer_data(fd, asked, 0, 0, NBD_CHUNK_DONE);
+}
+
+/* An offset whose sum with the length is small again. */
+static void read_wrapping_offset(int fd, const NbdAsked *asked)
+{
+	nbd_peer_data(fd, asked, -UINT64_C(1024), LENGTH, NBD_CHUNK_DONE);
+}
+
+static void read_backwards(int fd, const NbdAsked *asked)
+{
+	nbd_peer_data(fd, asked, 2048, 2048, 0);
+	nbd_peer_data(fd, asked, 0, 2048, NBD_CHUNK_DONE);
+}
+
+/* A second answer where none is awaited. */
+static void read_twice(int fd, const NbdAsked *asked)
+{
+	nbd_peer_data(fd, asked, 0, LENGTH, NBD_CHUNK_DONE);
+	nbd_peer_data(fd, asked, 0, LENGTH, NBD_CHUNK_DONE);
+}
+
+static void read_of_garbage_size(int fd, const NbdAsked *asked)
+{
+	nbd_peer_chunk(fd, asked, NBD_CHUNK_DATA, NBD_CHUNK_DONE, UINT32_MAX);
+	nbd_peer_send64(fd, 0);
+}
+
+static void read_of_unknown_type(int fd, const NbdAsked *asked)
+{
+	nbd_peer_chunk(fd, asked, 77, NBD_CHUNK_DONE, 0);
+}
+
+static void read_error_0(int fd, const NbdAsked *asked)
+{
+	nbd_peer_chunk(fd, asked, NBD_CHUNK_ERROR, NBD_CHUNK_DONE, 6);
+	nbd_peer_send32(fd, 0);
+	nbd_peer_send16(fd, 0);
+}
+
+/* Its text is longer than its chunk. */
+static void read_error_long_text(int fd, const NbdAsked *asked)
+{
+	nbd_peer_chunk(fd, asked, NBD_CHUNK_ERROR, NBD_CHUNK_DONE, 6);
+	nbd_peer_send32(fd, ENOSPC);
+	nbd_peer_send16(fd, 60000);
+}
+
+/* As from a server without structured replies. */
+static void read_simple(int fd, const NbdAsked *asked)
+{
+	g_autofree char *data = g_malloc0(LENGTH);
+
+	nbd_peer_send32(fd, 0x67446698);
+	nbd_peer_send32(fd, 0);
+	nbd_peer_send(fd, &asked->cookie, sizeof(asked->cookie));
+	nbd_peer_send(fd, data, LENGTH);
+}
+
+static void read_half_a_head(int fd, const NbdAsked *asked G_GNUC_UNUSED)
+{
+	nbd_peer_send32(fd, 0x668e33ef);
+	shutdown(fd, SHUT_RDWR);
+}
+
+static void read_hang_up(int fd, const NbdAsked *asked G_GNUC_UNUSED)
+{
+	shutdown(fd, SHUT_RDWR);
+}
+
 static const struct {
 	const char *name;
 	NbdPeerAnswer *answer;
@@ -114,6 +205,19 @@ static const struct {
 	{"of-another", read_of_another, EIO, true},
 	{"error", read_error, ENOSPC, false},
 	{"status", read_status, EIO, true},
+	{"hole-over-data", read_hole_over_data, EPROTO, false},
+	{"hole-too-long", read_hole_too_long, EIO, true},
+	{"hole-of-length-0", read_hole_of_length_0, -1, false},
+	{"data-of-length-0", read_data_of_length_0, -1, false},
+	{"wrapping-offset", read_wrapping_offset, EIO, true},
+	{"backwards", read_backwards, EPROTO, false},
+	{"garbage-size", read_of_garbage_size, EIO, true},
+	{"unknown-type", read_of_unknown_type, EIO, true},
+	{"error-0", read_error_0, -1, false},
+	{"error-long-text", read_error_long_text, -1, true},
+	{"simple", read_simple, EIO, true},
+	{"half-a-head", read_half_a_head, EIO, true},
+	{"hang-up", read_hang_up, EIO, true},
 };
 
 /* --- block status --- */
@@ -163,6 +267,49 @@ static void map_endless(int fd, const NbdAsked *asked)
 	g_free(lengths);
 }
 
+/* Of one of which nobody asked, and with none at all. */
+static void map_of_another_context(int fd, const NbdAsked *asked)
+{
+	nbd_peer_chunk(fd, asked, NBD_CHUNK_STATUS, NBD_CHUNK_DONE, 4 + 8);
+	nbd_peer_send32(fd, 2);
+	nbd_peer_send32(fd, SIZE);
+	nbd_peer_send32(fd, 3);
+}
+
+static void map_without_extents(int fd, const NbdAsked *asked)
+{
+	nbd_peer_chunk(fd, asked, NBD_CHUNK_STATUS, NBD_CHUNK_DONE, 4);
+	nbd_peer_send32(fd, 1);
+}
+
+/* Each length is more than the disk. */
+static void map_of_garbage_sizes(int fd, const NbdAsked *asked)
+{
+	nbd_peer_status(fd, asked, NBD_CHUNK_DONE, 2,
+		(uint32_t[]){UINT32_MAX, UINT32_MAX});
+}
+
+static void map_as_data(int fd, const NbdAsked *asked)
+{
+	nbd_peer_data(fd, asked, 0, LENGTH, NBD_CHUNK_DONE);
+}
+
+static void map_then_error(int fd, const NbdAsked *asked)
+{
+	nbd_peer_status(fd, asked, 0, 1, (uint32_t[]){SIZE});
+	nbd_peer_chunk(fd, asked, NBD_CHUNK_ERROR, NBD_CHUNK_DONE, 6);
+	nbd_peer_send32(fd, EINVAL);
+	nbd_peer_send16(fd, 0);
+}
+
+static void map_cut_off(int fd, const NbdAsked *asked)
+{
+	nbd_peer_chunk(fd, asked, NBD_CHUNK_STATUS, NBD_CHUNK_DONE, 4 + 16);
+	nbd_peer_send32(fd, 1);
+	nbd_peer_send32(fd, SIZE);
+	shutdown(fd, SHUT_RDWR);
+}
+
 static void map_odd(int fd, const NbdAsked *asked)
 {
 	nbd_peer_chunk(fd, asked, NBD_CHUNK_STATUS, NBD_CHUNK_DONE, 4 + 8 + 4);
@@ -184,7 +331,13 @@ static const struct {
 	{"behind-the-end", map_behind_the_end, EPROTO},
 	{"twice", map_twice, EPROTO},
 	{"endless", map_endless, EPROTO},
+	{"garbage-sizes", map_of_garbage_sizes, EPROTO},
+	{"then-error", map_then_error, EINVAL},
 	/* libnbd gives the connection up. */
+	{"another-context", map_of_another_context, EPROTO},
+	{"no-extents", map_without_extents, EIO},
+	{"as-data", map_as_data, EIO},
+	{"cut-off", map_cut_off, EIO},
 	{"odd", map_odd, EIO},
 };
 
@@ -210,11 +363,12 @@ static void on_lost(void *opaque, const char *why)
 	g_atomic_int_inc(&session->lost);
 }
 
-static void session_init(Session *session, unsigned read_timeout_ms)
+static void session_init(Session *session, unsigned timeout_ms,
+	unsigned read_timeout_ms)
 {
 	NbdExportConfig config = {.name = "disk",
 		.size = SIZE,
-		.timeout_ms = 300,
+		.timeout_ms = timeout_ms,
 		.read_timeout_ms = read_timeout_ms,
 		.lost = on_lost,
 		.opaque = session};
@@ -268,10 +422,12 @@ static void on_done(void *opaque, int error)
 	g_mutex_unlock(&session->lock);
 }
 
+/* The peer's data is zeros, and what is read well is that. */
 static int session_read(Session *session)
 {
 	int64_t end = g_get_monotonic_time() + PATIENCE;
-	char *buffer = g_malloc(LENGTH);
+	g_autofree char *buffer = g_strnfill(LENGTH, 'x');
+	g_autofree char *zeros = g_malloc0(LENGTH);
 	int error;
 
 	g_mutex_lock(&session->lock);
@@ -283,7 +439,8 @@ static int session_read(Session *session)
 			&session->ended, &session->lock, end));
 	error = session->error;
 	g_mutex_unlock(&session->lock);
-	g_free(buffer);
+	if (!error)
+		g_assert_cmpmem(buffer, LENGTH, zeros, LENGTH);
 	return error;
 }
 
@@ -293,7 +450,7 @@ static void test_read(gconstpointer data)
 	Session session;
 	int error;
 
-	session_init(&session, 500);
+	session_init(&session, PATIENT_MS, 500);
 	session_connect(&session, reads[i].answer);
 	error = session_read(&session);
 	if (reads[i].error < 0)
@@ -306,6 +463,20 @@ static void test_read(gconstpointer data)
 	g_assert_cmpuint(session.calls, ==, 1);
 }
 
+/* The first is answered as if it were two: the second, of which nothing is
+ * known, ends the connection and no later read. */
+static void test_read_twice(void)
+{
+	Session session;
+
+	session_init(&session, PATIENT_MS, 500);
+	session_connect(&session, read_twice);
+	g_assert_cmpint(session_read(&session), ==, 0);
+	g_assert_cmpint(session_read(&session), ==, EIO);
+	g_assert_true(nbd_export_is_lost(session.export));
+	session_clear(&session);
+}
+
 static void test_map(gconstpointer data)
 {
 	unsigned i = GPOINTER_TO_UINT(data);
@@ -313,7 +484,7 @@ static void test_map(gconstpointer data)
 	g_autoptr(GError) error = NULL;
 	Session session;
 
-	session_init(&session, 10000);
+	session_init(&session, PATIENT_MS, 10000);
 	session_connect(&session, maps[i].answer);
 	list = nbd_export_read_allocation(session.export, NULL, &error);
 	if (maps[i].error)
@@ -347,7 +518,7 @@ static void test_noise(void)
 	for (unsigned i = 0; i < 60; i++) {
 		Session session;
 
-		session_init(&session, 200);
+		session_init(&session, PATIENT_MS, 200);
 		session_connect(
 			&session, i % 2 ? answer_noise : answer_noisy_chunk);
 		g_assert_cmpint(session_read(&session), !=, 0);
@@ -368,7 +539,7 @@ static void test_garbage(void)
 		for (size_t j = 0; j < sizeof(garbage); j++)
 			garbage[j] = g_test_rand_int();
 		nbd_peer_send(pair[1], garbage, sizeof(garbage));
-		session_init(&session, 1000);
+		session_init(&session, PATIENT_MS, 1000);
 		g_assert_false(nbd_export_connect_take(
 			session.export, pair[0], NULL, &error));
 		g_assert_error(error, FLEECE_ERROR, EPROTO);
@@ -387,7 +558,7 @@ static void test_silence(gconstpointer data)
 
 	make_pair(pair);
 	nbd_peer_send(pair[1], "NBDMAGICIHAVEOPT\0\3", GPOINTER_TO_UINT(data));
-	session_init(&session, 1000);
+	session_init(&session, SHORT_MS, 1000);
 	g_assert_false(
 		nbd_export_connect_take(session.export, pair[0], NULL, &error));
 	g_assert_error(error, FLEECE_ERROR, ETIMEDOUT);
@@ -404,7 +575,7 @@ static void test_hang_up(void)
 
 	make_pair(pair);
 	close(pair[1]);
-	session_init(&session, 1000);
+	session_init(&session, PATIENT_MS, 1000);
 	g_assert_false(
 		nbd_export_connect_take(session.export, pair[0], NULL, &error));
 	g_assert_nonnull(error);
@@ -436,6 +607,7 @@ int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
 	add_tables();
+	g_test_add_func("/nbd-hostile/read-twice", test_read_twice);
 	g_test_add_func("/nbd-hostile/noise", test_noise);
 	g_test_add_func("/nbd-hostile/garbage", test_garbage);
 	g_test_add_data_func(
