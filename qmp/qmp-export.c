@@ -35,6 +35,9 @@ bool qmp_block_export_add(QmpClient *client, const QmpExport *export,
 
 	json_object_object_add(arguments, "writable",
 		json_object_new_boolean(export->writable));
+	if (export->fixed)
+		json_object_object_add(arguments, "fixed-iothread",
+			json_object_new_boolean(true));
 	if (export->bitmap) {
 		json_object *bitmaps = json_object_new_array();
 

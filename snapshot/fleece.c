@@ -369,6 +369,7 @@ static bool add_export(FleeceBuild *build, BuildDisk *disk, GError **error)
 		.node = written ? disk->access : disk->disk->node,
 		.name = disk->export,
 		.writable = written,
+		.fixed = build->fleece->plan.fixed_iothread,
 		.bitmap = fleece_chain_bitmap(disk),
 		.bitmap_node = disk->scratch,
 	};

@@ -117,6 +117,18 @@ static bool needs_pause(const QemuFacts *facts)
 	return facts->iothreads && facts->version < QEMU_VERSION(9, 0, 0);
 }
 
+/*
+ * A reset of the guest, or an unplug, takes a disk's nodes out of the iothread
+ * and back into it.  With NBD clients connected that aborts QEMU now and then
+ * ("blk_aio_attached: Assertion `client->recv_coroutine == NULL'", seen with
+ * 7.2.22; 9.0 has another code there).  A fixed export refuses the move, which
+ * the device does not mind: it goes on in the thread in which the nodes are.
+ */
+static bool must_stay_in_thread(const QemuFacts *facts)
+{
+	return facts->iothreads && facts->version < QEMU_VERSION(9, 0, 0);
+}
+
 static void add_warnings(unsigned version, QemuPlan *plan)
 {
 	if (version >= QEMU_VERSION(9, 0, 0) &&
@@ -147,6 +159,7 @@ bool quirks_plan(const QemuFacts *facts, const Settings *settings,
 	plan->mixes_clusters = mixes_clusters(facts->version);
 	plan->cbw_timeout = timeout_limit(facts, plan, settings->cbw_timeout);
 	plan->build_in_pause = needs_pause(facts);
+	plan->fixed_iothread = must_stay_in_thread(facts);
 	plan->reserve_scratch = plan->method == METHOD_JOB &&
 		!facts->job_breaks;
 	add_warnings(facts->version, plan);

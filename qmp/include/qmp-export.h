@@ -32,6 +32,7 @@ typedef struct {
 	const char *node;
 	const char *name;    /* on the wire */
 	bool writable;       /* trims are allowed */
+	bool fixed;          /* its node stays in the thread in which it is */
 	/* A bitmap that clients can read as "qemu:dirty-bitmap:BITMAP"; NULL:
 	 * none.  It is busy as long as the export is there. */
 	const char *bitmap;

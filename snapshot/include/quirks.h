@@ -33,6 +33,8 @@ typedef struct {
 	unsigned cbw_timeout;   /* seconds; 0: QEMU has no such limit here */
 	bool build_in_pause;    /* nodes above a disk can only be added while
 				 * the guest stands still */
+	bool fixed_iothread;    /* the device must not take its nodes to another
+				 * thread while clients are connected */
 	bool reserve_scratch;   /* a failing scratch write would fail the
 				 * guest's: reserve all of it beforehand */
 	const char *warnings[4]; /* static texts, NULL behind the last */

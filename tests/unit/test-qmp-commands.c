@@ -286,7 +286,8 @@ static void test_arguments(void)
 			RETURN("{}") },
 		{ "block-export-add", "{\"type\": \"nbd\", \"id\": \"e\", "
 			"\"node-name\": \"a\", \"name\": \"disk\", "
-			"\"writable\": true}", RETURN("{}") },
+			"\"writable\": true, \"fixed-iothread\": true}",
+			RETURN("{}") },
 		{ "block-export-add", "{\"type\": \"nbd\", \"id\": \"e\", "
 			"\"node-name\": \"a\", \"name\": \"disk\", "
 			"\"writable\": false, \"bitmaps\": [{\"node\": "
@@ -299,8 +300,10 @@ static void test_arguments(void)
 	};
 	const QmpFilter filter = { "c", "d", "s", 0, NULL };
 	const QmpFilter limited = { "c", "d", "s", 45, "b" };
-	const QmpExport whole = { "e", "a", "disk", true, NULL, NULL };
-	const QmpExport mapped = { "e", "a", "disk", false, "b", "s" };
+	const QmpExport whole = { "e", "a", "disk", true, true, NULL,
+		NULL };
+	const QmpExport mapped = { "e", "a", "disk", false, false, "b",
+		"s" };
 	g_auto(Session) session = session_start(steps, G_N_ELEMENTS(steps));
 	QmpClient *client = session.client;
 
