@@ -11,16 +11,49 @@ static DiskView *disk_of(const FsNode *node)
 	return snapshot_disk(node->snapshot, node->disk);
 }
 
+enum read_state { READ_BEGINS, READ_WAITS, READ_INTERRUPTED, READ_ANSWERED };
+
 typedef struct {
 	fuse_req_t req;
+	gint state; /* enum read_state; whoever leaves READ_WAITS answers */
 	size_t size;
 	char buffer[];
 } DataRead;
+
+static bool moves(DataRead *read, enum read_state from, enum read_state to)
+{
+	return g_atomic_int_compare_and_exchange(&read->state, from, to);
+}
+
+/* A signal has come for the reader, which does not have to wait for a QEMU
+ * that hangs.  An answer to it from here would free a request of which libfuse
+ * still holds the lock, as long as fuse_req_interrupt_func() runs. */
+static void data_read_interrupted(fuse_req_t req, void *opaque)
+{
+	if (!moves(opaque, READ_BEGINS, READ_INTERRUPTED) &&
+	    moves(opaque, READ_WAITS, READ_ANSWERED))
+		fuse_reply_err(req, EINTR);
+}
+
+/* False if it is answered already: a signal was there first. */
+static bool can_be_interrupted(DataRead *read)
+{
+	fuse_req_interrupt_func(read->req, data_read_interrupted, read);
+	if (moves(read, READ_BEGINS, READ_WAITS))
+		return true;
+	fuse_reply_err(read->req, EINTR);
+	g_free(read);
+	return false;
+}
 
 static void data_read_done(void *opaque, int error)
 {
 	g_autofree DataRead *read = opaque;
 
+	if (!moves(read, READ_WAITS, READ_ANSWERED))
+		return;
+	/* waits for data_read_interrupted(), which looks at read */
+	fuse_req_interrupt_func(read->req, NULL, NULL);
 	if (error)
 		fuse_reply_err(read->req, error);
 	else
@@ -49,7 +82,10 @@ void fs_data_read(fuse_req_t req, const FsFile *file, size_t size,
 		return;
 	}
 	read->req = req;
+	read->state = READ_BEGINS;
 	read->size = size;
+	if (!can_be_interrupted(read))
+		return;
 	if (delta)
 		disk_view_read_delta(disk, read->buffer, size, offset,
 			data_read_done, read);
