@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A small Linux that writes to an ext4 disk and runs qemu-guest-agent.
+"""A small Linux that writes to its disks and runs qemu-guest-agent.
 
-tests/guest/build makes it, once for each build directory.
+tests/guest/build makes it, once for each build directory.  Every disk has a
+file system, on which the guest makes and removes directories; a number that
+it counts up is synced to each in turn before the console shows it.
 """
 
 import os
+import re
 import subprocess
 
 import images
@@ -16,11 +19,14 @@ BUILD = os.path.join(os.path.dirname(os.path.dirname(
     os.path.abspath(__file__))), "guest", "build")
 # TCG on a busy machine takes its time
 BOOT_DEADLINE = 240
-SIZE = 64 * images.MiB
+# what the guest says where fio or a file system has met an error
+BAD = ("FAILED", "I/O error", "orruption", "Call Trace", "shutdown")
+# mkfs.xfs takes no less
+SIZES = {"ext4": 64 * images.MiB, "xfs": 320 * images.MiB}
 
 
 def build():
-    """The directory that has vmlinuz and initramfs."""
+    """The directory that has vmlinuz, initramfs and tools.img."""
     directory = os.path.dirname(os.path.dirname(mount.binary())) + "/guest"
     done = subprocess.run([BUILD, directory], capture_output=True, text=True,
                           check=False, timeout=280)
@@ -28,48 +34,84 @@ def build():
     return directory
 
 
-def start(tmp, vm_factory, agent, name="web01"):
-    """The VM, whose agent listens at the path agent, once it writes."""
-    made, disk = build(), f"{tmp}/{name}-va.img"
-    console = f"{tmp}/{name}.console"
-    with open(disk, "wb") as file:
-        file.truncate(SIZE)
-    subprocess.run(["mkfs.ext4", "-q", "-F", disk], check=True)
-    vm = vm_factory(name, [Disk("va", disk)], memory="192M", args=(
-        "-kernel", f"{made}/vmlinuz", "-initrd", f"{made}/initramfs",
-        "-append", "console=ttyS0 quiet nokaslr mitigations=off "
-        "no_timer_check tsc=reliable panic=-1", "-no-reboot",
-        "-serial", f"file:{console}", "-device", "virtio-serial-pci",
-        "-chardev", f"socket,id=agent,path={agent},server=on,wait=off",
-        "-device", "virtserialport,chardev=agent,"
-        "name=org.qemu.guest_agent.0"))
-
-    def ready():
-        vm.check_alive()
-        with open(console, encoding="utf-8", errors="replace") as file:
-            return "guest: ready" in file.read()
-
-    wait_for(ready, BOOT_DEADLINE, "the guest's boot")
-    return vm
+def make_filesystem(kind, label, path):
+    """A raw image with an empty file system."""
+    with open(path, "wb") as file:
+        file.truncate(SIZES[kind])
+    force = "-F" if kind == "ext4" else "-f"
+    subprocess.run([f"mkfs.{kind}", "-q", force, "-L", label, path],
+                   check=True)
+    # mkfs.xfs writes the zeros of its log
+    subprocess.run(["fallocate", "--dig-holes", path], check=True)
+    return path
 
 
-def needs_recovery(image):
-    """Whether the ext4 of an image was in use: its journal has the truth."""
-    said = subprocess.run(["dumpe2fs", "-h", image], check=True, text=True,
-                          capture_output=True).stdout
-    return "needs_recovery" in said
+class LinuxGuest:
+    """The VM, with a disk for each of its file systems.
+
+    filesystems maps a disk's id, which is the file system's label, to
+    "ext4" or "xfs"; disks whose names begin with s are virtio-scsi's.  With
+    verify, fio writes to each file system and reads it again.
+    """
+
+    def __init__(self, tmp, vm_factory, filesystems, name="web01",
+                 agent=None, verify=False, iothread=False):
+        self.filesystems = dict(filesystems)
+        self.console = f"{tmp}/{name}.console"
+        disks = [Disk(label, make_filesystem(
+                     kind, label, f"{tmp}/{name}-{label}.img"),
+                      attachment="virtio-" + ("scsi" if label[0] == "s"
+                                              else "blk"), iothread=iothread)
+                 for label, kind in self.filesystems.items()]
+        made = build()
+        if verify:
+            disks.append(Disk("tools", f"{made}/tools.img", read_only=True))
+        self.vm = vm_factory(name, disks, memory="256M", args=(
+            *self._boot(made), *(_agent_port(agent) if agent else ())))
+        wait_for(lambda: self.said(r"guest: ready"), BOOT_DEADLINE,
+                 "the guest's boot")
+        self.wait_count(1)
+
+    def _boot(self, made):
+        where = " ".join(
+            f"{kind}=" + ",".join(label for label, its
+                                  in self.filesystems.items() if its == kind)
+            for kind in SIZES)
+        return ("-kernel", f"{made}/vmlinuz", "-initrd", f"{made}/initramfs",
+                "-append", "console=ttyS0 quiet nokaslr mitigations=off "
+                f"no_timer_check tsc=reliable panic=-1 {where}",
+                "-no-reboot", "-serial", f"file:{self.console}")
+
+    def said(self, pattern):
+        """Every match of a line of the console, oldest first.
+
+        A guest that has ended, or that has found an error, fails.
+        """
+        self.vm.check_alive()
+        with open(self.console, encoding="utf-8", errors="replace") as file:
+            lines = file.read()
+        assert not any(word in lines for word in BAD), lines[-2000:]
+        return re.findall(rf"^{pattern}\r?$", lines, re.M)
+
+    def acknowledged(self):
+        """The newest number that the console shows; 0 before the first."""
+        return max(map(int, self.said(r"count (\d+)")), default=0)
+
+    def wait_count(self, more, deadline=BOOT_DEADLINE):
+        """Wait until the guest has counted that much further."""
+        start = self.acknowledged()
+        wait_for(lambda: self.acknowledged() >= start + more, deadline,
+                 f"{more} counts after {start}")
+
+    def wait_verified(self, deadline=BOOT_DEADLINE):
+        """Wait until fio has begun anew, and ended well."""
+        start = len(self.said(r"guest: verified \d+"))
+        wait_for(lambda: len(self.said(r"guest: verified \d+")) >= start + 2,
+                 deadline, "fio")
 
 
-def check_filesystem(image):
-    """Assert that it is sound as it is, without its journal."""
-    done = subprocess.run(["e2fsck", "-fn", image], capture_output=True,
-                          text=True, check=False)
-    said = done.stdout + done.stderr
-    assert done.returncode == 0 and "recovery" not in said, said
-
-
-def count(image):
-    """How many files the guest had written."""
-    said = subprocess.run(["debugfs", "-R", "cat /count", image], check=True,
-                          capture_output=True, text=True).stdout
-    return int(said)
+def _agent_port(agent):
+    return ("-device", "virtio-serial-pci",
+            "-chardev", f"socket,id=agent,path={agent},server=on,wait=off",
+            "-device", "virtserialport,chardev=agent,"
+            "name=org.qemu.guest_agent.0")

@@ -4,8 +4,9 @@
 import shutil
 
 import guest
-import linux_guest
+import guest_copy
 from deadline import wait_for
+from linux_guest import LinuxGuest
 
 
 def copy(mnt, tmp, name):
@@ -25,10 +26,9 @@ def frozen_copy(tmp, vm, mount_factory, agent, method):
     guest.wait_progress(vm, "va")
     path = copy(mnt, tmp, "frozen")
     mnt.umount()
-    assert not linux_guest.needs_recovery(path)
-    linux_guest.check_filesystem(path)
+    assert not guest_copy.needs_recovery(path)
     guest.wait_progress(vm, "va")
-    return linux_guest.count(path)
+    return guest_copy.checked_ext4(path)
 
 
 def test_ext4(tmp, vm_factory, mount_factory, need_tool):
@@ -36,7 +36,7 @@ def test_ext4(tmp, vm_factory, mount_factory, need_tool):
     for tool in ("mkfs.ext4", "e2fsck", "dumpe2fs", "debugfs", "apt-get"):
         need_tool(tool)
     agent = f"{tmp}/web01.agent"
-    vm = linux_guest.start(tmp, vm_factory, agent)
+    vm = LinuxGuest(tmp, vm_factory, {"va": "ext4"}, agent=agent).vm
     guest.wait_progress(vm, "va")
     counts = [frozen_copy(tmp, vm, mount_factory, agent, method)
               for method in ("filter", "job", "filter")]
@@ -46,6 +46,6 @@ def test_ext4(tmp, vm_factory, mount_factory, need_tool):
         mnt = mount_factory(vm.qmp_path)
         path = copy(mnt, tmp, "plain")
         mnt.umount()
-        return linux_guest.needs_recovery(path)
+        return guest_copy.needs_recovery(path)
 
     wait_for(dirty, what="a snapshot that is not frozen to need recovery")
