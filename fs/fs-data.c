@@ -11,87 +11,98 @@ static DiskView *disk_of(const FsNode *node)
 	return snapshot_disk(node->snapshot, node->disk);
 }
 
-enum read_state { READ_BEGINS, READ_WAITS, READ_INTERRUPTED, READ_ANSWERED };
+/*
+ * A read that has been handed on is answered by whoever is first: its end, or
+ * a signal to the reader, which does not have to wait for a QEMU that hangs.
+ */
+enum read_state {
+	READ_BEGINS,      /* is being handed on; the file is in use */
+	READ_INTERRUPTED, /* the same, and a signal has come */
+	READ_WAITS,
+	READ_ANSWERED,
+};
 
 typedef struct {
 	fuse_req_t req;
-	gint state; /* enum read_state; whoever leaves READ_WAITS answers */
-	size_t size;
-	char buffer[];
+	gint state; /* enum read_state; whoever sets READ_ANSWERED answers */
+	gint refs;  /* atomic: that of the end, and of who hands it on */
 } DataRead;
+
+static DataRead *data_read_new(fuse_req_t req)
+{
+	DataRead *read = g_new0(DataRead, 1);
+
+	read->req = req;
+	read->state = READ_BEGINS;
+	read->refs = 2;
+	return read;
+}
+
+static void data_read_unref(DataRead *read)
+{
+	if (g_atomic_int_dec_and_test(&read->refs))
+		g_free(read);
+}
 
 static bool moves(DataRead *read, enum read_state from, enum read_state to)
 {
 	return g_atomic_int_compare_and_exchange(&read->state, from, to);
 }
 
-/* A signal has come for the reader, which does not have to wait for a QEMU
- * that hangs.  An answer to it from here would free a request of which libfuse
- * still holds the lock, as long as fuse_req_interrupt_func() runs. */
+/* An answer would free the request.  While it is being handed on, that may be
+ * one of which libfuse holds the lock, and the file would be closed. */
 static void data_read_interrupted(fuse_req_t req, void *opaque)
 {
 	if (!moves(opaque, READ_BEGINS, READ_INTERRUPTED) &&
-	    moves(opaque, READ_WAITS, READ_ANSWERED))
+		moves(opaque, READ_WAITS, READ_ANSWERED))
 		fuse_reply_err(req, EINTR);
 }
 
-/* False if it is answered already: a signal was there first. */
-static bool can_be_interrupted(DataRead *read)
+/* From here on a signal is answered when it comes. */
+static void data_read_began(DataRead *read)
 {
-	fuse_req_interrupt_func(read->req, data_read_interrupted, read);
-	if (moves(read, READ_BEGINS, READ_WAITS))
-		return true;
-	fuse_reply_err(read->req, EINTR);
-	g_free(read);
-	return false;
+	if (!moves(read, READ_BEGINS, READ_WAITS) &&
+		moves(read, READ_INTERRUPTED, READ_ANSWERED))
+		fuse_reply_err(read->req, EINTR);
+	data_read_unref(read);
 }
 
-static void data_read_done(void *opaque, int error)
+static void data_read_done(void *opaque, int error, const struct iovec *parts,
+	unsigned count)
 {
-	g_autofree DataRead *read = opaque;
+	DataRead *read = opaque;
 
-	if (!moves(read, READ_WAITS, READ_ANSWERED))
-		return;
-	/* waits for data_read_interrupted(), which looks at read */
-	fuse_req_interrupt_func(read->req, NULL, NULL);
-	if (error)
-		fuse_reply_err(read->req, error);
-	else
-		fuse_reply_buf(read->req, read->buffer, read->size);
+	if (g_atomic_int_exchange(&read->state, READ_ANSWERED) !=
+		READ_ANSWERED) {
+		/* waits for data_read_interrupted(), which looks at read */
+		fuse_req_interrupt_func(read->req, NULL, NULL);
+		if (error)
+			fuse_reply_err(read->req, error);
+		else
+			fuse_reply_iov(read->req, parts, (int)count);
+	}
+	data_read_unref(read);
 }
 
-/* The reply comes from the NBD loop's thread, or from here for a hole.  With
- * it the file may be closed before disk_view_read() has returned. */
+/* The reply comes from the NBD loop's thread, or from here where nothing has
+ * to be waited for.  With it the file may be closed before read_ahead_read()
+ * has returned. */
 void fs_data_read(fuse_req_t req, const FsFile *file, size_t size,
 	uint64_t offset)
 {
 	g_autoptr(Snapshot) keep = snapshot_ref(file->node.snapshot);
-	DiskView *disk = snapshot_disk(keep, file->node.disk);
-	bool delta = file->node.kind == NODE_DELTA;
-	uint64_t end = disk_view_size(disk);
+	uint64_t end = disk_view_size(disk_of(&file->node));
 	DataRead *read;
 
 	if (offset >= end || size == 0) {
 		fuse_reply_buf(req, NULL, 0);
 		return;
 	}
-	size = MIN(size, end - offset);
-	read = g_try_malloc(sizeof *read + size);
-	if (!read) {
-		fuse_reply_err(req, ENOMEM);
-		return;
-	}
-	read->req = req;
-	read->state = READ_BEGINS;
-	read->size = size;
-	if (!can_be_interrupted(read))
-		return;
-	if (delta)
-		disk_view_read_delta(disk, read->buffer, size, offset,
-			data_read_done, read);
-	else
-		disk_view_read(disk, read->buffer, size, offset,
-			data_read_done, read);
+	read = data_read_new(req);
+	fuse_req_interrupt_func(req, data_read_interrupted, read);
+	read_ahead_read(file->ahead, MIN(size, end - offset), offset,
+		data_read_done, read);
+	data_read_began(read);
 }
 
 static void punch_done(void *opaque, int error)

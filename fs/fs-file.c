@@ -41,6 +41,7 @@ static void set_caching(const Filesystem *fs, const FsNode *node,
 
 static void fs_file_free(FsFile *file)
 {
+	g_clear_pointer(&file->ahead, read_ahead_close);
 	if (fs_node_is_data(&file->node))
 		snapshot_close(file->node.snapshot);
 	fs_node_clear(&file->node);
@@ -90,7 +91,10 @@ static FsFile *file_new(const Filesystem *fs, FsNode *node)
 	file = g_new0(FsFile, 1);
 	file->node = *node;
 	*node = (FsNode){ 0 };
-	if (file->node.kind == NODE_STATUS)
+	if (fs_node_is_data(&file->node))
+		file->ahead = read_ahead_new(snapshot_disk(file->node.snapshot,
+			file->node.disk), file->node.kind == NODE_DELTA);
+	else if (file->node.kind == NODE_STATUS)
 		file->text = report_status_json(fs->set);
 	else if (file->node.kind == NODE_VM_JSON)
 		file->text = g_strdup(snapshot_json(file->node.snapshot));

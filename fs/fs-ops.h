@@ -10,6 +10,7 @@
 #include <fuse_lowlevel.h>
 
 #include "fs-node.h"
+#include "read-ahead.h"
 
 /* The table for fuse_session_new(). */
 extern const struct fuse_lowlevel_ops fs_ops;
@@ -25,6 +26,7 @@ typedef struct {
 	FsNode node;       /* with its own reference */
 	char *text;        /* the content, where it is made at open */
 	size_t text_size;
+	ReadAhead *ahead;  /* of a disk's file */
 } FsFile;
 
 static inline const Filesystem *fs_of(fuse_req_t req)

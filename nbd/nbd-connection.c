@@ -17,6 +17,7 @@ struct NbdConnection {
 	char *context; /* NULL without one */
 	uint64_t size;
 	bool can_trim;
+	uint32_t read_flags;
 
 	/* The opening thread's, then the loop's thread's. */
 	struct nbd_handle *handle; /* NULL when closed */
@@ -136,6 +137,10 @@ static bool ask_what_it_is(NbdConnection *connection, GError **error)
 		return set_libnbd_error(error);
 	connection->size = (uint64_t)size;
 	connection->can_trim = nbd_can_trim(handle) == 1;
+	/* In one chunk: QEMU then does not look for holes before each read;
+	 * what is a hole is known here. */
+	if (nbd_can_df(handle) == 1)
+		connection->read_flags = LIBNBD_CMD_FLAG_DF;
 	if (context && nbd_can_meta_context(handle, context) != 1) {
 		fleece_set_error(error, ENOTSUP,
 			"the NBD server has no metadata context %s", context);
@@ -216,8 +221,10 @@ static void set_broken(NbdConnection *connection)
 		connection->broken = g_strdup(words ? words : "libnbd failed");
 }
 
-static int64_t send_request(struct nbd_handle *handle, NbdRequest *request)
+static int64_t send_request(
+	const NbdConnection *connection, NbdRequest *request)
 {
+	struct nbd_handle *handle = connection->handle;
 	nbd_completion_callback end = {
 		.callback = on_completion, .user_data = request};
 	nbd_chunk_callback chunk = {.callback = on_chunk, .user_data = request};
@@ -225,7 +232,8 @@ static int64_t send_request(struct nbd_handle *handle, NbdRequest *request)
 	switch (request->type) {
 	case NBD_REQUEST_READ:
 		return nbd_aio_pread_structured(handle, request->buffer,
-			request->length, request->offset, chunk, end, 0);
+			request->length, request->offset, chunk, end,
+			connection->read_flags);
 	case NBD_REQUEST_TRIM:
 		return nbd_aio_trim(
 			handle, request->length, request->offset, end, 0);
@@ -244,7 +252,7 @@ void nbd_connection_issue(
 	g_queue_push_tail_link(&connection->in_flight, &request->link);
 	/* A cookie only says that libnbd has queued it: it may have failed
 	 * and completed already.  Without one nothing was or will be called. */
-	if (send_request(connection->handle, request) < 0) {
+	if (send_request(connection, request) < 0) {
 		int errnum = nbd_get_errno();
 
 		check_alive(connection);

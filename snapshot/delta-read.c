@@ -2,27 +2,39 @@
 #include "disk-view-read.h"
 
 #include <errno.h>
+#include <string.h>
 
 #include "gather.h"
 
+typedef struct {
+	DiskView *view;
+	enum read_kind kind;
+	Gather *gather;
+} DeltaRead;
+
 /* What is dirty is asked for, what is clean is zeros. */
-static void begin_piece(DiskView *view, Gather *gather, char *buffer,
-	uint64_t offset, uint64_t length, bool dirty)
+static void begin_piece(const DeltaRead *read, char *buffer, uint64_t offset,
+	uint64_t length, bool dirty)
 {
-	gather_add(gather);
-	if (dirty)
-		disk_view_read(view, buffer, length, offset, gather_part_done,
-			gather);
-	else
-		gather_part_done(gather, disk_view_read_zeros(view, buffer,
-			length, offset));
+	int error;
+
+	gather_add(read->gather);
+	if (dirty) {
+		disk_view_read_as(read->view, read->kind, buffer, length,
+			offset, gather_part_done, read->gather);
+		return;
+	}
+	error = disk_view_may_read(read->view, read->kind, length, offset);
+	if (!error)
+		memset(buffer, 0, length);
+	gather_part_done(read->gather, error);
 }
 
-void disk_view_read_delta(DiskView *view, void *buffer, size_t length,
-	uint64_t offset, DiskDone *done, void *opaque)
+void disk_view_read_delta_as(DiskView *view, enum read_kind kind, void *buffer,
+	size_t length, uint64_t offset, DiskDone *done, void *opaque)
 {
 	const ExtentList *extents = disk_view_extents(view);
-	Gather *gather = gather_new(done, opaque);
+	DeltaRead read = { view, kind, gather_new(done, opaque) };
 	uint64_t end = offset + length;
 
 	for (uint64_t at = offset; at < end;) {
@@ -33,11 +45,18 @@ void disk_view_read_delta(DiskView *view, void *buffer, size_t length,
 			dirty ^ EXTENT_DIRTY);
 
 		next = MIN(next, end);
-		begin_piece(view, gather, (char *)buffer + (at - offset), at,
+		begin_piece(&read, (char *)buffer + (at - offset), at,
 			next - at, dirty);
 		at = next;
 	}
-	gather_part_done(gather, 0);
+	gather_part_done(read.gather, 0);
+}
+
+void disk_view_read_delta(DiskView *view, void *buffer, size_t length,
+	uint64_t offset, DiskDone *done, void *opaque)
+{
+	disk_view_read_delta_as(view, READ_ASKED, buffer, length, offset, done,
+		opaque);
 }
 
 typedef struct {

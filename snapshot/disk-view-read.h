@@ -2,12 +2,34 @@
 /* disk-view-read.h - what other ways of reading a disk are made of */
 #pragma once
 
+#include "buffer-pool.h"
 #include "disk-view.h"
 
-/* Reads what is known to be zeros here: 0, or an errno as disk_view_read()
- * gives it. */
-int disk_view_read_zeros(DiskView *view, void *buffer, size_t length,
+/* What is read ahead is kept in buffers of this size, of which a disk has so
+ * many: 8 MiB.  A buffer is whole clusters. */
+#define READ_AHEAD_BUFFER (4 * FLEECE_CLUSTER)
+#define READ_AHEAD_BUFFERS 32
+
+enum read_kind {
+	READ_ASKED, /* for a reader: it counts in the statistics */
+	READ_AHEAD, /* nobody has asked yet: it does not, good or bad */
+};
+
+/* As disk_view_read() and disk_view_read_delta(). */
+void disk_view_read_as(DiskView *view, enum read_kind kind, void *buffer,
+	size_t length, uint64_t offset, DiskDone *done, void *opaque);
+void disk_view_read_delta_as(DiskView *view, enum read_kind kind, void *buffer,
+	size_t length, uint64_t offset, DiskDone *done, void *opaque);
+
+/*
+ * Whether a reader may have these bytes, which have been read before or are
+ * known to be zeros: 0 or an errno as disk_view_read() gives it.
+ */
+int disk_view_may_read(DiskView *view, enum read_kind kind, uint64_t length,
 	uint64_t offset);
 
 /* The first byte at or behind offset that was not freed. */
 uint64_t disk_view_next_kept(DiskView *view, uint64_t offset);
+
+/* What all readers of the disk share: bounds what is read ahead. */
+BufferPool *disk_view_buffers(DiskView *view);

@@ -14,6 +14,7 @@
 
 typedef struct {
 	DiskView *view;
+	enum read_kind kind;
 	uint64_t start, end;
 	DiskDone *done;
 	void *opaque;
@@ -33,6 +34,7 @@ struct DiskView {
 	char *name, *id;
 	uint64_t size;
 	int scratch_fd;        /* -1: none */
+	BufferPool *buffers;   /* const */
 	NbdExport *export;     /* set at attach; NULL after close */
 	ExtentList *extents;   /* set at attach, never changes */
 	uint64_t allocated, dirty; /* the same */
@@ -62,6 +64,7 @@ DiskView *disk_view_new_take(const char *name, const char *id, uint64_t size,
 	view->size = size;
 	view->scratch_fd = scratch_fd;
 	view->freed = range_set_new();
+	view->buffers = buffer_pool_new(READ_AHEAD_BUFFER, READ_AHEAD_BUFFERS);
 	g_mutex_init(&view->lock);
 	g_cond_init(&view->idle);
 	g_queue_init(&view->reads);
@@ -78,6 +81,7 @@ void disk_view_free(DiskView *view)
 	g_clear_pointer(&view->json, map_text_free);
 	g_clear_pointer(&view->extents, extent_list_free);
 	range_set_free(view->freed);
+	buffer_pool_free(view->buffers);
 	autofd_clear(&view->scratch_fd);
 	g_mutex_clear(&view->lock);
 	g_cond_clear(&view->idle);
@@ -309,6 +313,8 @@ static int read_result(DiskView *view, const ReadOp *op, int error)
 
 static void count_read_locked(DiskView *view, const ReadOp *op, int result)
 {
+	if (op->kind == READ_AHEAD)
+		return;
 	if (!result)
 		view->stats.read += op->end - op->start;
 	else if (result != ENODATA)
@@ -359,14 +365,14 @@ static int begin_read(DiskView *view, ReadOp *op, bool hole)
 	return error;
 }
 
-void disk_view_read(DiskView *view, void *buffer, size_t length,
-	uint64_t offset, DiskDone *done, void *opaque)
+void disk_view_read_as(DiskView *view, enum read_kind kind, void *buffer,
+	size_t length, uint64_t offset, DiskDone *done, void *opaque)
 {
 	ReadOp *op = g_new0(ReadOp, 1);
 	bool hole = is_hole(view, offset, offset + length);
 	int error;
 
-	*op = (ReadOp){ view, offset, offset + length, done, opaque,
+	*op = (ReadOp){ view, kind, offset, offset + length, done, opaque,
 		{ .data = op } };
 	error = begin_read(view, op, hole);
 	if (error || hole) {
@@ -381,15 +387,24 @@ void disk_view_read(DiskView *view, void *buffer, size_t length,
 	leave_export(view);
 }
 
-int disk_view_read_zeros(DiskView *view, void *buffer, size_t length,
+void disk_view_read(DiskView *view, void *buffer, size_t length,
+	uint64_t offset, DiskDone *done, void *opaque)
+{
+	disk_view_read_as(view, READ_ASKED, buffer, length, offset, done,
+		opaque);
+}
+
+int disk_view_may_read(DiskView *view, enum read_kind kind, uint64_t length,
 	uint64_t offset)
 {
-	ReadOp op = { .start = offset, .end = offset + length };
-	int error = begin_read(view, &op, true);
+	ReadOp op = { .kind = kind, .start = offset, .end = offset + length };
 
-	if (!error)
-		memset(buffer, 0, length);
-	return error;
+	return begin_read(view, &op, true);
+}
+
+BufferPool *disk_view_buffers(DiskView *view)
+{
+	return view->buffers;
 }
 
 uint64_t disk_view_next_kept(DiskView *view, uint64_t offset)

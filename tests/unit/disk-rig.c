@@ -20,7 +20,9 @@ static const char server[] =
 	"pread) " AT_WORK
 	"  echo \"read $4 $3\" >>$dir/log\n"
 	"  while [ -e $dir/hold-$4 ]; do sleep 0.01; done\n"
-	"  if [ -e $dir/error ]; then cat $dir/error >&2; exit 1; fi\n"
+	"  for error in $dir/error $dir/error-$4; do\n"
+	"    if [ -e $error ]; then cat $error >&2; exit 1; fi\n"
+	"  done\n"
 	"  dd if=$dir/disk bs=64k skip=$4 count=$3 status=none"
 	"    iflag=skip_bytes,count_bytes\n"
 	"  echo \"sent $4 $3\" >>$dir/log;;\n"
@@ -29,7 +31,7 @@ static const char server[] =
 	"  dd if=/dev/zero of=$dir/disk bs=$3 seek=$4 count=1 status=none"
 	"    oflag=seek_bytes conv=notrunc;;\n";
 
-static unsigned char byte_at(uint64_t offset)
+unsigned char rig_byte(uint64_t offset)
 {
 	return 1 + (offset + offset / 251) % 255; /* never 0 */
 }
@@ -114,7 +116,7 @@ static void fill_disk(const DiskRig *rig)
 	g_autofree char *bytes = g_malloc(DISK_SIZE);
 
 	for (uint64_t i = 0; i < DISK_SIZE; i++)
-		bytes[i] = byte_at(i);
+		bytes[i] = rig_byte(i);
 	g_assert_true(g_file_set_contents(path, bytes, DISK_SIZE, NULL));
 }
 
@@ -258,7 +260,7 @@ static void assert_bytes(const NbdBatchRequest *request)
 {
 	g_assert_cmpint(request->error, ==, 0);
 	for (size_t i = 0; i < request->length; i++) {
-		if (request->buffer[i] != byte_at(request->offset + i))
+		if (request->buffer[i] != rig_byte(request->offset + i))
 			g_error("wrong byte at %" G_GUINT64_FORMAT,
 				request->offset + i);
 	}

@@ -4,7 +4,8 @@
  *
  * The server is nbdkit with a script; it serves the file "disk" of its
  * folder.  A read waits as long as there is a file "hold-OFFSET" beside it,
- * and fails with what stands in the file "error"; a trim leaves zeros.
+ * and fails with what stands in the file "error" or "error-OFFSET"; a trim
+ * leaves zeros.
  */
 #pragma once
 
@@ -38,6 +39,9 @@ void rig_failed(void *opaque, int errnum, const char *why);
 
 /* That it was called once, with errnum; never where that is 0. */
 void rig_assert_failed(DiskRig *rig, int errnum);
+
+/* What the disk has at offset, the hole left out: never 0. */
+unsigned char rig_byte(uint64_t offset);
 
 /* Files in the server's folder. */
 void rig_put(const DiskRig *rig, const char *name, const char *text);
