@@ -6,6 +6,7 @@
  * mount, say that it stands, serve, and at the end take everything out of
  * QEMU again.
  */
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -126,6 +127,7 @@ static int run(Options *options, int background)
 		vm_set_free(fs.set);
 		return complain(error, EXIT_MOUNT);
 	}
+	malloc_trim(0); /* QEMU's schema was large */
 	clock_gettime(CLOCK_REALTIME, &fs.mounted);
 	fs.files = open_files_new();
 	session = mount_session(&fs, options);
