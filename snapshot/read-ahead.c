@@ -403,15 +403,15 @@ static void serve(Reader *reader)
 
 /* --- loading --- */
 
-/* A reader stands waiting for a slot that has come as fast as any: requests
- * do not queue up, so more of them on the way bring more. */
+/* Somebody stands waiting while a slot has come as fast as any: requests do
+ * not queue up, so more of them on the way bring more. */
 static void judge_window_locked(ReadAhead *ahead, const Slot *slot)
 {
 	int64_t took = MAX(1, g_get_monotonic_time() - slot->issued);
 
 	if (ahead->fastest == 0 || took < ahead->fastest)
 		ahead->fastest = took;
-	if (slot->users > 0 && took <= 2 * ahead->fastest &&
+	if (ahead->waiting.head && took <= 2 * ahead->fastest &&
 		ahead->window >= FIRST_WINDOW &&
 		ahead->window < LARGEST_WINDOW)
 		ahead->window++;
