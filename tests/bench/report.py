@@ -16,6 +16,12 @@ class Results:
 
     def __init__(self):
         self.runs = []
+        self.notes = []
+
+    def note(self, name, value, unit, goal):
+        """Something that is no throughput; the goal is in words."""
+        self.notes.append({"name": name, "value": value, "unit": unit,
+                           "goal": goal})
 
     def add(self, run):
         self.runs.append(run)
@@ -73,7 +79,19 @@ def table(results, rows):
         if any(cells):
             lines.append(f"| {row.name} | {' | '.join(cells)} | "
                          f"{goal_words(results, row)} |")
-    return "\n".join(lines + ["", cpu_table(results, rows)])
+    return "\n".join(lines + ["", cpu_table(results, rows), "",
+                              notes_table(results)])
+
+
+def notes_table(results):
+    """What else was measured."""
+    if not results.notes:
+        return ""
+    lines = ["| | measured | goal |", "|---|---:|---|"]
+    for note in results.notes:
+        lines.append(f"| {note['name']} | {note['value']:.3g} {note['unit']} "
+                     f"| {note['goal']} |")
+    return "\n".join(lines)
 
 
 def cpu_table(results, rows):
@@ -97,15 +115,16 @@ def cpu_table(results, rows):
 def write_json(results, path):
     with open(path, "w", encoding="utf-8") as file:
         json.dump({"machine": machine(),
-                   "runs": [run.as_dict() for run in results.runs]},
+                   "runs": [run.as_dict() for run in results.runs],
+                   "notes": results.notes},
                   file, indent=1)
 
 
 def write_plot(results, rows, path):
     """A bar for each peer and row; nothing where gnuplot is missing."""
-    if not shutil.which("gnuplot"):
-        return False
     rows = [row for row in rows if results.of(row.name, "fleecefs")]
+    if not rows or not shutil.which("gnuplot"):
+        return
     data = ["row " + " ".join(PEERS)]
     for row in rows:
         values = [results.median(row.name, peer) or 0 for peer in PEERS]
@@ -118,4 +137,3 @@ def write_plot(results, rows, path):
               f"plot for [i=2:{len(PEERS) + 1}] $data using i:xtic(1) "
               "title columnheader(i)\n")
     subprocess.run(["gnuplot"], input=script.encode(), check=True)
-    return True
