@@ -152,6 +152,7 @@ static void test_jump(DiskRig *rig, gconstpointer unused)
 
 	reads_well(rig, ahead, 0, HOLE_START);
 	reads_well(rig, ahead, HOLE_END, CLUSTER);
+	rig_wait_for_log(rig, LAST);
 	g_assert_cmpuint(asked(rig, "read "), ==, 4);
 }
 
