@@ -2,7 +2,6 @@
 #include "nbd-connection.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -10,11 +9,12 @@
 
 #include "autofd.h"
 #include "fleece-error.h"
+#include "nbd-handshake.h"
 #include "nbd-loop-member.h"
 
 struct NbdConnection {
-	/* Set by nbd_connection_open_take(), const from then on. */
-	char *context; /* NULL without one */
+	/* Set by who opens it, const from then on. */
+	char **contexts; /* ends with NULL */
 	uint64_t size;
 	bool can_trim;
 	uint32_t read_flags;
@@ -38,7 +38,7 @@ NbdConnection *nbd_connection_new(GQueue *finished)
 void nbd_connection_free(NbdConnection *connection)
 {
 	nbd_connection_close(connection);
-	g_free(connection->context);
+	g_strfreev(connection->contexts);
 	g_free(connection->broken);
 	g_free(connection);
 }
@@ -56,94 +56,63 @@ bool nbd_connection_can_trim(const NbdConnection *connection)
 bool nbd_connection_has_context(
 	const NbdConnection *connection, const char *context)
 {
-	return g_strcmp0(connection->context, context) == 0;
-}
-
-/* libnbd's last error; what it has no errno for is bad protocol. */
-static bool set_libnbd_error(GError **error)
-{
-	const char *words = nbd_get_error();
-	int errnum = nbd_get_errno();
-
-	fleece_set_error(error, errnum > 0 ? errnum : EPROTO, "%s",
-		words ? words : "the NBD server closed the connection");
-	return false;
+	return g_strv_contains((const char *const *)connection->contexts,
+		context);
 }
 
 /*
  * libnbd need not clear the buffer of a read first: request_end() lets no
  * read succeed that has not filled all of it.
  */
-static bool configure(NbdConnection *connection, const char *name,
-	const char *context, GError **error)
+static bool configure(NbdConnection *connection, const char *const *contexts,
+	GError **error)
 {
 	struct nbd_handle *handle = nbd_create();
 
 	connection->handle = handle;
-	connection->context = g_strdup(context);
-	if (!handle || nbd_set_export_name(handle, name) < 0 ||
-		nbd_set_pread_initialize(handle, false) < 0)
-		return set_libnbd_error(error);
-	if (context && nbd_add_meta_context(handle, context) < 0)
-		return set_libnbd_error(error);
+	connection->contexts = g_strdupv((char **)contexts);
+	if (!handle || nbd_set_pread_initialize(handle, false) < 0)
+		return nbd_handshake_error(error);
 	return true;
 }
 
-static bool start_take(struct nbd_handle *handle, int fd, GError **error)
+static bool start_take(struct nbd_handle *handle, const char *name,
+	const char *context, int fd, GError **error)
 {
 	AUTOFD int mine = fd;
 
+	if (nbd_set_export_name(handle, name) < 0 ||
+	    (context && nbd_add_meta_context(handle, context) < 0))
+		return nbd_handshake_error(error);
 	if (nbd_aio_connect_socket(handle, fd) == 0) {
 		autofd_steal(&mine);
 		return true;
 	}
-	set_libnbd_error(error);
+	nbd_handshake_error(error);
 	/* Where it failed later than at its first look, it has closed fd. */
 	if (nbd_aio_is_created(handle) != 1)
 		autofd_steal(&mine);
 	return false;
 }
 
-static bool handshake(
-	struct nbd_handle *handle, unsigned timeout_ms, GError **error)
-{
-	int64_t end = g_get_monotonic_time() + (int64_t)timeout_ms * 1000;
-
-	while (nbd_aio_is_connecting(handle) == 1) {
-		int64_t left = (end - g_get_monotonic_time() + 999) / 1000;
-
-		if (left <= 0) {
-			fleece_set_error(error, ETIMEDOUT,
-				"no NBD handshake within %u ms", timeout_ms);
-			return false;
-		}
-		if (nbd_poll(handle, (int)MIN(left, INT_MAX)) < 0)
-			return set_libnbd_error(error);
-	}
-	if (nbd_aio_is_ready(handle) == 1)
-		return true;
-	fleece_set_error(error, EPROTO,
-		"the NBD server closed the connection in the handshake");
-	return false;
-}
-
 static bool ask_what_it_is(NbdConnection *connection, GError **error)
 {
 	struct nbd_handle *handle = connection->handle;
-	const char *context = connection->context;
 	int64_t size = nbd_get_size(handle);
 
 	if (size < 0)
-		return set_libnbd_error(error);
+		return nbd_handshake_error(error);
 	connection->size = (uint64_t)size;
 	connection->can_trim = nbd_can_trim(handle) == 1;
 	/* In one chunk: QEMU then does not look for holes before each read;
 	 * what is a hole is known here. */
 	if (nbd_can_df(handle) == 1)
 		connection->read_flags = LIBNBD_CMD_FLAG_DF;
-	if (context && nbd_can_meta_context(handle, context) != 1) {
+	for (char **context = connection->contexts; *context; context++) {
+		if (nbd_can_meta_context(handle, *context) == 1)
+			continue;
 		fleece_set_error(error, ENOTSUP,
-			"the NBD server has no metadata context %s", context);
+			"the NBD server has no metadata context %s", *context);
 		return false;
 	}
 	return true;
@@ -153,11 +122,24 @@ bool nbd_connection_open_take(NbdConnection *connection, int fd,
 	const char *name, const char *context, unsigned timeout_ms,
 	GError **error)
 {
+	const char *const contexts[] = { context, NULL };
 	AUTOFD int mine = fd;
 
-	return configure(connection, name, context, error) &&
-	       start_take(connection->handle, autofd_steal(&mine), error) &&
-	       handshake(connection->handle, timeout_ms, error) &&
+	return configure(connection, contexts, error) &&
+	       start_take(connection->handle, name, context,
+		       autofd_steal(&mine), error) &&
+	       nbd_handshake_wait(connection->handle, timeout_ms, error) &&
+	       ask_what_it_is(connection, error);
+}
+
+bool nbd_connection_open_server(NbdConnection *connection,
+	const NbdServer *server, const char *name, const char *const *contexts,
+	GError **error)
+{
+	return configure(connection, contexts, error) &&
+	       nbd_handshake_dial(connection->handle, server, error) &&
+	       nbd_handshake_go(connection->handle, name, contexts,
+		       server->timeout_ms, error) &&
 	       ask_what_it_is(connection, error);
 }
 

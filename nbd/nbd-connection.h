@@ -19,6 +19,7 @@
 #include <glib.h>
 
 #include "nbd-request.h"
+#include "nbd-server.h"
 
 /* QEMU's server takes no more requests at once from one connection. */
 #define NBD_CONNECTION_MAX_IN_FLIGHT 16
@@ -35,6 +36,15 @@ NbdConnection *nbd_connection_new(GQueue *finished);
  */
 bool nbd_connection_open_take(NbdConnection *connection, int fd,
 	const char *name, const char *context, unsigned timeout_ms,
+	GError **error);
+
+/*
+ * The same on a connection to a server that others run, for several contexts
+ * in a list that ends with NULL.  A server that fails a block status request
+ * may get out of step where there are more than one.
+ */
+bool nbd_connection_open_server(NbdConnection *connection,
+	const NbdServer *server, const char *name, const char *const *contexts,
 	GError **error);
 
 /* What the handshake told; fixed from then on, any thread may ask. */

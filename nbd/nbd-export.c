@@ -6,6 +6,7 @@
 #include "autofd.h"
 #include "fleece-error.h"
 #include "gather.h"
+#include "nbd-bounce.h"
 #include "nbd-connection.h"
 #include "nbd-loop-member.h"
 #include "nbd-request.h"
@@ -316,23 +317,41 @@ static void hand_over(NbdExport *export, NbdConnection *connection)
 	nbd_loop_kick(export->loop);
 }
 
-bool nbd_export_connect_take(
-	NbdExport *export, int fd, const char *context, GError **error)
+/* Takes the connection, which was opened or was not. */
+static bool join_take(NbdExport *export, NbdConnection *connection,
+	bool opened, GError **error)
 {
-	NbdConnection *connection = nbd_connection_new(&export->finished);
-	AUTOFD int mine = fd;
-
-	if (check_not_lost(export, error) &&
-		nbd_connection_open_take(connection, autofd_steal(&mine),
-			export->config.name, context, export->config.timeout_ms,
-			error) &&
-		check_size(export, connection, error)) {
+	if (opened && check_size(export, connection, error)) {
 		hand_over(export, connection);
 		return true;
 	}
 	nbd_connection_free(connection);
 	g_prefix_error(error, "NBD export \"%s\": ", export->config.name);
 	return false;
+}
+
+bool nbd_export_connect_take(
+	NbdExport *export, int fd, const char *context, GError **error)
+{
+	NbdConnection *connection = nbd_connection_new(&export->finished);
+	AUTOFD int mine = fd;
+	bool opened = check_not_lost(export, error) &&
+		nbd_connection_open_take(connection, autofd_steal(&mine),
+			export->config.name, context, export->config.timeout_ms,
+			error);
+
+	return join_take(export, connection, opened, error);
+}
+
+bool nbd_export_connect_server(NbdExport *export, const NbdServer *server,
+	const char *const *contexts, GError **error)
+{
+	NbdConnection *connection = nbd_connection_new(&export->finished);
+	bool opened = check_not_lost(export, error) &&
+		nbd_connection_open_server(connection, server,
+			export->config.name, contexts, error);
+
+	return join_take(export, connection, opened, error);
 }
 
 bool nbd_export_can_trim(const NbdExport *export)
@@ -398,7 +417,9 @@ void nbd_export_read_async(NbdExport *export, void *buffer, size_t length,
 {
 	unsigned piece = export->config.piece;
 
-	if (piece == 0 || offset % piece + length <= piece)
+	if (nbd_bounce_is_needed(export, length, offset))
+		nbd_bounce_read(export, buffer, length, offset, done, opaque);
+	else if (piece == 0 || offset % piece + length <= piece)
 		submit_read(export, buffer, length, offset, done, opaque);
 	else
 		submit_pieces(export, buffer, length, offset, done, opaque);

@@ -64,12 +64,15 @@ static bool add_extent(Question *question, uint32_t length, uint32_t state)
 		question->flags(state));
 }
 
-/* Called by libnbd in the loop's thread; entries are pairs. */
-static int on_extents(void *opaque, const char *context G_GNUC_UNUSED,
-	uint64_t offset, uint32_t *entries, size_t count, int *error)
+/* Called by libnbd in the loop's thread, for each context that the connection
+ * has; entries are pairs. */
+static int on_extents(void *opaque, const char *context, uint64_t offset,
+	uint32_t *entries, size_t count, int *error)
 {
 	Question *question = opaque;
 
+	if (!g_str_equal(context, question->context))
+		return 0;
 	*error = EPROTO;
 	/* A second answer to the same question would be taken for the range
 	 * behind it. */

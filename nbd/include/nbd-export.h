@@ -3,14 +3,14 @@
  * nbd-export.h - one exported disk, over several connections
  *
  * The read engine: asynchronous reads and trims with a completion, spread
- * over the export's connections.  Sockets come connected, so that the caller
- * can deposit a duplicate of each in QEMU first: on QEMU 7.2.14 to 7.2.22 a
- * disconnect on an iothread's export aborts QEMU, and a duplicate makes our
- * death no disconnect.
+ * over the export's connections.  Those to a QEMU that we drive come connected,
+ * so that the caller can deposit a duplicate of each in QEMU first: on QEMU
+ * 7.2.14 to 7.2.22 a disconnect on an iothread's export aborts QEMU, and a
+ * duplicate makes our death no disconnect.
  *
- * Each connection negotiates at most one metadata context: an error answer to
- * a block status request with more than one desynchronises QEMU's stream (up
- * to 10.2).
+ * Each connection negotiates one metadata context at most, if that can be: an
+ * error answer to a block status request with more than one desynchronises
+ * QEMU's stream (up to 10.2), and the export is lost then.
  *
  * When a connection breaks or a request gets no answer in read_timeout_ms,
  * the export is lost: every request in flight and every later one ends with
@@ -29,6 +29,7 @@
 
 #include "extent-list.h"
 #include "nbd-loop.h"
+#include "nbd-server.h"
 
 typedef struct NbdExport NbdExport;
 
@@ -42,6 +43,10 @@ typedef struct {
 				   * each, QEMU's limit) */
 	unsigned piece;           /* a read is sent in pieces that do not reach
 				   * over a multiple of it; 0: in one */
+	unsigned block;           /* reads and trims are multiples of it at the
+				   * server, what others ask for is cut out of
+				   * them; a power of two that piece and size
+				   * are multiples of; 0: any length will do */
 	/* Called from the loop's thread when the export is lost, at most once
 	 * and never after nbd_export_free(); must not block.  May be NULL. */
 	void (*lost)(void *opaque, const char *why);
@@ -67,6 +72,20 @@ NbdExport *nbd_export_new(NbdLoop *loop, const NbdExportConfig *config);
  */
 bool nbd_export_connect_take(NbdExport *export, int fd, const char *context,
 	GError **error);
+
+/*
+ * The same over a new connection to a server that others run; contexts ends
+ * with NULL.  Several contexts are only for a server that is to have a single
+ * connection.
+ */
+bool nbd_export_connect_server(NbdExport *export, const NbdServer *server,
+	const char *const *contexts, GError **error);
+
+/*
+ * Reads the one byte at offset and waits: 0, or a positive errno as the
+ * server sent it.  Blocks.
+ */
+int nbd_export_probe(NbdExport *export, uint64_t offset);
 
 /* Whether the server takes trims. */
 bool nbd_export_can_trim(const NbdExport *export);

@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "nbd-handshake.h"
+
+#include <errno.h>
+#include <limits.h>
+
+#include "fleece-error.h"
+
+/* What libnbd has no errno for is bad protocol. */
+bool nbd_handshake_error(GError **error)
+{
+	const char *words = nbd_get_error();
+	int errnum = nbd_get_errno();
+
+	fleece_set_error(error, errnum > 0 ? errnum : EPROTO, "%s",
+		words ? words : "the NBD server closed the connection");
+	return false;
+}
+
+/* nbd_poll() gives up what it is doing for a signal. */
+static bool poll_once(struct nbd_handle *handle, int timeout_ms,
+	GError **error)
+{
+	return nbd_poll(handle, timeout_ms) >= 0 || nbd_get_errno() == EINTR ||
+		nbd_handshake_error(error);
+}
+
+bool nbd_handshake_wait(struct nbd_handle *handle, unsigned timeout_ms,
+	GError **error)
+{
+	int64_t end = g_get_monotonic_time() + (int64_t)timeout_ms * 1000;
+
+	while (nbd_aio_is_connecting(handle) == 1) {
+		int64_t left = (end - g_get_monotonic_time() + 999) / 1000;
+
+		if (left <= 0) {
+			fleece_set_error(error, ETIMEDOUT,
+				"no NBD handshake within %u ms", timeout_ms);
+			return false;
+		}
+		if (!poll_once(handle, (int)MIN(left, INT_MAX), error))
+			return false;
+	}
+	if (nbd_aio_is_ready(handle) == 1 ||
+	    nbd_aio_is_negotiating(handle) == 1)
+		return true;
+	fleece_set_error(error, EPROTO,
+		"the NBD server closed the connection in the handshake");
+	return false;
+}
+
+static bool configure(struct nbd_handle *handle, const NbdServer *server)
+{
+	int tls = server->require_tls ? LIBNBD_TLS_REQUIRE : LIBNBD_TLS_DISABLE;
+
+	return nbd_set_opt_mode(handle, true) == 0 &&
+		nbd_set_uri_allow_local_file(handle, true) == 0 &&
+		nbd_set_tls(handle, tls) == 0 &&
+		(!server->certificates || nbd_set_tls_certificates(handle,
+			server->certificates) == 0) &&
+		(!server->psk ||
+			nbd_set_tls_psk_file(handle, server->psk) == 0);
+}
+
+/* Only the fixed newstyle protocol has options; whoever lacks it also lacks
+ * TLS, so it is no way around that. */
+bool nbd_handshake_dial(struct nbd_handle *handle, const NbdServer *server,
+	GError **error)
+{
+	if (!configure(handle, server) ||
+	    nbd_aio_connect_uri(handle, server->uri) < 0)
+		return nbd_handshake_error(error);
+	if (!nbd_handshake_wait(handle, server->timeout_ms, error))
+		return false;
+	if (nbd_aio_is_negotiating(handle) == 1)
+		return true;
+	fleece_set_error(error, ENOTSUP,
+		"the NBD server is too old: it does not speak the fixed "
+		"newstyle protocol");
+	return false;
+}
+
+int nbd_handshake_answered(void *opaque, int *error)
+{
+	int *answer = opaque;
+
+	*answer = *error;
+	return 1;
+}
+
+bool nbd_handshake_check(int answer, GError **error)
+{
+	const char *words = nbd_get_error();
+
+	if (answer == 0)
+		return true;
+	fleece_set_error(error, answer, "%s",
+		words ? words : g_strerror(answer));
+	return false;
+}
+
+bool nbd_handshake_go(struct nbd_handle *handle, const char *name,
+	const char *const *contexts, unsigned timeout_ms, GError **error)
+{
+	int answer = 0;
+	nbd_completion_callback done = { .callback = nbd_handshake_answered,
+		.user_data = &answer };
+
+	if (nbd_set_export_name(handle, name) < 0)
+		return nbd_handshake_error(error);
+	for (; *contexts; contexts++) {
+		if (nbd_add_meta_context(handle, *contexts) < 0)
+			return nbd_handshake_error(error);
+	}
+	if (nbd_aio_opt_go(handle, done) < 0)
+		return nbd_handshake_error(error);
+	return nbd_handshake_wait(handle, timeout_ms, error) &&
+		nbd_handshake_check(answer, error);
+}
