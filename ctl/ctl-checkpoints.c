@@ -89,9 +89,12 @@ static bool do_all(GPtrArray *vms, Deletion *deletion, CheckpointTable *table,
 	g_autoptr(GError) first = NULL;
 
 	for (guint i = 0; i < vms->len; i++) {
+		const VmConfig *vm = vms->pdata[i];
 		g_autoptr(GError) failure = NULL;
 
-		if (!do_vm(vms->pdata[i], deletion, table, &failure) && !first)
+		/* the bitmaps of an NBD server belong to others */
+		if (!vm->nbd && !do_vm(vm, deletion, table, &failure) &&
+		    !first)
 			first = g_steal_pointer(&failure);
 	}
 	if (first) {

@@ -10,6 +10,8 @@
 #include <unistd.h>
 
 #include "fleece-error.h"
+#include "source-words.h"
+#include "source.h"
 
 /* Texts as they were given, checked afterwards, all at one place. */
 typedef struct {
@@ -17,6 +19,7 @@ typedef struct {
 	char *cbw_timeout, *timeout, *read_timeout, *connections;
 	char *scratch_limit, *scratch_reserve;
 	char *chain, *since, *fallback, *keep, *view, *freeze, *agent;
+	char *bitmap, *tls, *tls_certificates, *tls_psk, *server;
 	char *uid, *gid, *umask, *fsname;
 	int discard, strict, unsafe_qemu, allow_other, ro;
 	int foreground, debug, help, version, fake, remount;
@@ -48,6 +51,11 @@ static const struct fuse_opt table[] = {
 	OPTION("view=%s", view),
 	OPTION("freeze=%s", freeze),
 	OPTION("agent=%s", agent),
+	OPTION("bitmap=%s", bitmap),
+	OPTION("tls=%s", tls),
+	OPTION("tls_certificates=%s", tls_certificates),
+	OPTION("tls_psk=%s", tls_psk),
+	OPTION("server=%s", server),
 	OPTION("uid=%s", uid),
 	OPTION("gid=%s", gid),
 	OPTION("umask=%s", umask),
@@ -108,7 +116,8 @@ static const char usage[] =
 	"usage: fleecefs [-f] [-d] [-o OPT[,OPT...]] SOURCE MOUNTPOINT\n"
 	"\n"
 	"Mounts one directory per VM, its disks as they are at this instant.\n"
-	"SOURCE: a QMP socket, a directory of *.qmp sockets, or a .conf file.\n"
+	"SOURCE: a QMP socket, a directory of *.qmp sockets, a .conf file, or\n"
+	"the URI of an NBD server.\n"
 	"\n"
 	"  -f  stay in the foreground, log to stderr\n"
 	"  -d  log what is done as well\n"
@@ -118,7 +127,8 @@ static const char usage[] =
 	"      method=auto|filter|job cbw_timeout= timeout= read_timeout=\n"
 	"      connections= chain= since= fallback=full keep= unsafe_qemu\n"
 	"      view=raw|delta|all freeze=no|try|require agent= uid= gid=\n"
-	"      umask= ro allow_other and FUSE's own: see mount.fleecefs(8)\n";
+	"      umask= bitmap= server=any|safe tls=require tls_certificates=\n"
+	"      tls_psk= ro allow_other and FUSE's own: see mount.fleecefs(8)\n";
 
 /* -f, -n, -s and -v mean other things where mount(8) calls us. */
 static bool take_flag(Raw *raw, const char *arg)
@@ -235,7 +245,12 @@ static bool take_words(Options *options, const Raw *raw, GError **error)
 	    !set(settings, "keep", raw->keep, error) ||
 	    !set(settings, "view", raw->view, error) ||
 	    !set(settings, "freeze", raw->freeze, error) ||
-	    !set(settings, "agent", raw->agent, error))
+	    !set(settings, "agent", raw->agent, error) ||
+	    !set(settings, "bitmap", raw->bitmap, error) ||
+	    !set(settings, "tls", raw->tls, error) ||
+	    !set(settings, "tls_certificates", raw->tls_certificates, error) ||
+	    !set(settings, "tls_psk", raw->tls_psk, error) ||
+	    !set(settings, "server", raw->server, error))
 		return false;
 	if (raw->snapshot && !g_str_equal(raw->snapshot, "mount") &&
 	    !g_str_equal(raw->snapshot, "mkdir"))
@@ -271,6 +286,38 @@ static bool has_settings(const char *source)
 	return stat(source, &st) == 0 && S_ISREG(st.st_mode);
 }
 
+/* Whether what was given goes with the source, if that is one VM or of one
+ * kind. */
+static bool check_words(const Options *options, const Raw *raw, GError **error)
+{
+	const struct {
+		const char *word;
+		bool given;
+	} all[] = {
+		{ "chain", raw->chain }, { "since", raw->since },
+		{ "fallback", raw->fallback }, { "keep", raw->keep },
+		{ "freeze", raw->freeze }, { "agent", raw->agent },
+		{ "method", raw->method },
+		{ "cbw_timeout", raw->cbw_timeout },
+		{ "unsafe_qemu", raw->unsafe_qemu },
+		{ "scratch", raw->scratch },
+		{ "scratch_limit", raw->scratch_limit },
+		{ "scratch_reserve", raw->scratch_reserve },
+		{ "bitmap", raw->bitmap }, { "tls", raw->tls },
+		{ "tls_certificates", raw->tls_certificates },
+		{ "tls_psk", raw->tls_psk }, { "server", raw->server },
+	};
+	const char *words[G_N_ELEMENTS(all) + 1] = { NULL };
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < G_N_ELEMENTS(all); i++) {
+		if (all[i].given)
+			words[n++] = all[i].word;
+	}
+	return source_words_check(words, source_is_nbd(options->source) ?
+		options->source : NULL, raw->tls, error);
+}
+
 static bool check_combination(const Options *options, const Raw *raw,
 	GError **error)
 {
@@ -286,8 +333,11 @@ static bool check_combination(const Options *options, const Raw *raw,
 			"mkdir");
 		return false;
 	}
-	return has_settings(options->source) ||
-		settings_check(options->settings, error);
+	if (has_settings(options->source))
+		return true;
+	return check_words(options, raw, error) &&
+		(source_is_nbd(options->source) ||
+			settings_check(options->settings, error));
 }
 
 /* Without symbolic links: that is the name in the kernel's list. */
@@ -370,7 +420,8 @@ static void raw_clear(Raw *raw)
 		raw->read_timeout, raw->connections, raw->uid, raw->gid,
 		raw->umask, raw->chain, raw->since, raw->fallback, raw->keep,
 		raw->view, raw->scratch_limit, raw->scratch_reserve,
-		raw->freeze, raw->agent };
+		raw->freeze, raw->agent, raw->bitmap, raw->tls,
+		raw->tls_certificates, raw->tls_psk, raw->server };
 
 	for (unsigned i = 0; i < G_N_ELEMENTS(texts); i++)
 		free(texts[i]);

@@ -151,6 +151,10 @@ static void request_end(NbdRequest *request, int error)
 	if (!error && request->type == NBD_REQUEST_READ &&
 		request->seen != request->length)
 		error = EPROTO;
+	/* It waits for us to go, and will answer nothing any more. */
+	if (error == ESHUTDOWN && !connection->broken)
+		connection->broken =
+			g_strdup("the NBD server is shutting down");
 	/* What libnbd says of requests that its death cut off. */
 	request->error = error == ENOTCONN ? EIO : error;
 	request->connection = NULL;

@@ -3,6 +3,8 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <string.h>
+#include <unistd.h>
 
 #include "fleece-error.h"
 
@@ -49,13 +51,71 @@ bool nbd_handshake_wait(struct nbd_handle *handle, unsigned timeout_ms,
 	return false;
 }
 
+/* One that is refused TLS hangs up by itself, without a word. */
+static bool wait_for_options(struct nbd_handle *handle, unsigned timeout_ms,
+	GError **error)
+{
+	g_autoptr(GError) failure = NULL;
+
+	if (nbd_handshake_wait(handle, timeout_ms, &failure))
+		return true;
+	if (nbd_aio_is_closed(handle) == 1 &&
+	    nbd_get_tls(handle) == LIBNBD_TLS_REQUIRE &&
+	    nbd_get_tls_negotiated(handle) != 1)
+		fleece_set_error(error, ENOTSUP, "the NBD server has no TLS, "
+			"which is required, or closed the connection");
+	else
+		g_propagate_error(error, g_steal_pointer(&failure));
+	return false;
+}
+
+static bool wants_tls(const NbdServer *server)
+{
+	return server->require_tls || g_str_has_prefix(server->uri, "nbds");
+}
+
+/*
+ * libnbd (1.14) looks at the server's certificate only where it knows the
+ * authorities and the name of the host.  Without a readable ca-cert.pem, and
+ * over a unix socket, it takes any certificate: that is no TLS to rely on.
+ */
+static bool check_certificates(const NbdServer *server, GError **error)
+{
+	g_autofree char *file = g_build_filename(server->certificates,
+		"ca-cert.pem", NULL);
+	size_t scheme = strcspn(server->uri, ":");
+
+	if (g_strstr_len(server->uri, scheme, "+unix")) {
+		fleece_set_error(error, EINVAL, "TLS: the certificate of a "
+			"server on a unix socket cannot be checked, for it "
+			"has no host name: use tls_psk");
+		return false;
+	}
+	if (access(file, R_OK) == 0)
+		return true;
+	fleece_set_error_errno(error, errno, "TLS: %s", file);
+	return false;
+}
+
+/* Whether there is anything to know the server by. */
+static bool check_trust(const NbdServer *server, GError **error)
+{
+	if (!wants_tls(server) || server->psk)
+		return true;
+	if (server->certificates)
+		return check_certificates(server, error);
+	fleece_set_error(error, EINVAL, "TLS needs tls_certificates or "
+		"tls_psk, to know the server by");
+	return false;
+}
+
 static bool configure(struct nbd_handle *handle, const NbdServer *server)
 {
-	int tls = server->require_tls ? LIBNBD_TLS_REQUIRE : LIBNBD_TLS_DISABLE;
+	int tls = wants_tls(server) ? LIBNBD_TLS_REQUIRE : LIBNBD_TLS_DISABLE;
 
 	return nbd_set_opt_mode(handle, true) == 0 &&
-		nbd_set_uri_allow_local_file(handle, true) == 0 &&
 		nbd_set_tls(handle, tls) == 0 &&
+		nbd_set_tls_verify_peer(handle, true) == 0 &&
 		(!server->certificates || nbd_set_tls_certificates(handle,
 			server->certificates) == 0) &&
 		(!server->psk ||
@@ -67,10 +127,12 @@ static bool configure(struct nbd_handle *handle, const NbdServer *server)
 bool nbd_handshake_dial(struct nbd_handle *handle, const NbdServer *server,
 	GError **error)
 {
+	if (!check_trust(server, error))
+		return false;
 	if (!configure(handle, server) ||
 	    nbd_aio_connect_uri(handle, server->uri) < 0)
 		return nbd_handshake_error(error);
-	if (!nbd_handshake_wait(handle, server->timeout_ms, error))
+	if (!wait_for_options(handle, server->timeout_ms, error))
 		return false;
 	if (nbd_aio_is_negotiating(handle) == 1)
 		return true;

@@ -16,10 +16,19 @@ struct NbdSurvey {
 	char *named;
 };
 
+/* The server is there and answers, if not what it was asked last. */
+static bool is_alive(const NbdSurvey *survey)
+{
+	return nbd_aio_is_negotiating(survey->handle) == 1;
+}
+
 void nbd_survey_free(NbdSurvey *survey)
 {
 	if (!survey)
 		return;
+	/* or the server would complain of a broken handshake */
+	if (survey->handle && is_alive(survey))
+		nbd_aio_opt_abort(survey->handle);
 	nbd_close(survey->handle);
 	free(survey->named); /* libnbd's */
 	g_free(survey);
@@ -66,7 +75,7 @@ static int on_name(void *opaque, const char *name,
 	return 0;
 }
 
-/* Waits for what was asked, which began came with begun; not EAGAIN. */
+/* Waits for the answer to what was asked; begun is what libnbd said to it. */
 static bool wait_for_answer(NbdSurvey *survey, int begun, const int *answer,
 	GError **error)
 {
@@ -74,12 +83,6 @@ static bool wait_for_answer(NbdSurvey *survey, int begun, const int *answer,
 		return nbd_handshake_error(error);
 	return nbd_handshake_wait(survey->handle, survey->timeout_ms, error) &&
 		nbd_handshake_check(*answer, error);
-}
-
-/* The server is there and answers, but not this. */
-static bool is_alive(const NbdSurvey *survey)
-{
-	return nbd_aio_is_negotiating(survey->handle) == 1;
 }
 
 GPtrArray *nbd_survey_list(NbdSurvey *survey, GError **error)

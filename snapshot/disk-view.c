@@ -35,6 +35,8 @@ struct DiskView {
 	uint64_t size;
 	int scratch_fd;        /* -1: none */
 	BufferPool *buffers;   /* const */
+	unsigned cluster;      /* what trims are multiples of; 0: no trims */
+	bool foreign;          /* others run the server */
 	NbdExport *export;     /* set at attach; NULL after close */
 	ExtentList *extents;   /* set at attach, never changes */
 	uint64_t allocated, dirty; /* the same */
@@ -49,6 +51,7 @@ struct DiskView {
 	GQueue reads;          /* ReadOps under way; lock */
 	GQueue trims;          /* TrimOps that wait for reads; lock */
 	DiskStats stats;       /* without scratch; lock */
+	bool refused;          /* a read was, and it was said; lock */
 	void (*failed)(void *, int, const char *); /* lock */
 	void *failed_opaque;   /* lock */
 	char *failed_why;      /* why error was set by ourselves; lock */
@@ -63,6 +66,7 @@ DiskView *disk_view_new_take(const char *name, const char *id, uint64_t size,
 	view->id = g_strdup(id);
 	view->size = size;
 	view->scratch_fd = scratch_fd;
+	view->cluster = scratch_fd < 0 ? 0 : FLEECE_CLUSTER;
 	view->freed = range_set_new();
 	view->buffers = buffer_pool_new(READ_AHEAD_BUFFER, READ_AHEAD_BUFFERS);
 	g_mutex_init(&view->lock);
@@ -70,6 +74,12 @@ DiskView *disk_view_new_take(const char *name, const char *id, uint64_t size,
 	g_queue_init(&view->reads);
 	g_queue_init(&view->trims);
 	return view;
+}
+
+void disk_view_set_foreign(DiskView *view, unsigned cluster)
+{
+	view->foreign = true;
+	view->cluster = cluster;
 }
 
 void disk_view_free(DiskView *view)
@@ -290,6 +300,22 @@ static bool is_denied(int error)
 	return error == EINVAL || error == EOPNOTSUPP || error == EACCES;
 }
 
+/* What nobody else knows the reason of is said once. */
+static void say_refused(DiskView *view, const ReadOp *op, int error)
+{
+	bool said;
+
+	g_mutex_lock(&view->lock);
+	said = view->refused;
+	view->refused = true;
+	g_mutex_unlock(&view->lock);
+	if (!said)
+		g_warning("disk %s: the NBD server refused to read %"
+			G_GUINT64_FORMAT " bytes at %" G_GUINT64_FORMAT ": %s",
+			view->id, op->end - op->start, op->start,
+			g_strerror(error));
+}
+
 /* What the reader gets for the error that the server sent. */
 static int read_result(DiskView *view, const ReadOp *op, int error)
 {
@@ -302,9 +328,11 @@ static int read_result(DiskView *view, const ReadOp *op, int error)
 	else if (denied && range_set_overlaps(view->freed, op->start, op->end))
 		result = ENODATA;
 	else
-		result = denied ? ESTALE : EIO;
+		result = denied && !view->foreign ? ESTALE : EIO;
 	g_mutex_unlock(&view->lock);
-	if (denied && result == ESTALE)
+	if (view->foreign && result == EIO)
+		say_refused(view, op, error);
+	else if (denied && result == ESTALE)
 		fail_by_itself(view, ESTALE,
 			"QEMU broke the snapshot: its scratch space failed, "
 			"was full or too slow, and the guest went on");
@@ -429,8 +457,8 @@ static bool queue_trim(DiskView *view, uint64_t start, uint64_t end,
 	trim = !range_set_contains(view->freed, start, end);
 	grown = range_set_add(view->freed, start, end);
 	view->stats.freed = range_set_total(view->freed);
-	trim = trim && view->scratch_fd >= 0 &&
-		range_whole_clusters(grown, start, end, FLEECE_CLUSTER,
+	trim = trim && view->cluster &&
+		range_whole_clusters(grown, start, end, view->cluster,
 			view->size, &clusters);
 	if (trim) {
 		TrimOp *op = g_new0(TrimOp, 1);

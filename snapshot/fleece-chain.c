@@ -29,6 +29,7 @@ void disk_chain_free(DiskChain *chain)
 	if (!chain)
 		return;
 	g_free(chain->chain);
+	g_free(chain->bitmap);
 	g_free(chain->node);
 	g_free(chain->pending);
 	g_free(chain);

@@ -46,6 +46,7 @@ void fleece_free(Fleece *fleece)
 	g_clear_pointer(&fleece->chains, g_ptr_array_unref);
 	g_clear_pointer(&fleece->warnings, g_ptr_array_unref);
 	g_free(fleece->qemu_version);
+	g_free(fleece->method_reason);
 	g_free(fleece);
 }
 
@@ -169,6 +170,8 @@ static bool make_plan(FleeceBuild *build, GError **error)
 			build->fleece->qemu_version);
 		return false;
 	}
+	build->fleece->method = method_to_text(plan->method);
+	build->fleece->method_reason = g_strdup(plan->reason);
 	for (unsigned i = 0; plan->warnings[i]; i++)
 		g_warning("VM %s: %s", build->request->vm, plan->warnings[i]);
 	return true;

@@ -141,6 +141,25 @@ static void add_warnings(unsigned version, QemuPlan *plan)
 			   "block layer: update it");
 }
 
+/*
+ * A server of somebody else's may be a QEMU that shows a fleece, and nothing
+ * in the protocol tells which version it is.  Before 8.0 it mixes clusters,
+ * see above: only a request within 64 KiB, the smallest cluster there is, is
+ * sure to be right, and what it calls a hole may have become one since the
+ * instant.  Before 9.1.2 two requests that overlap may abort it, and with it
+ * the guest; so may, before 9.1, a trim that is no multiple of its clusters,
+ * which are as large as those of the scratch image: 2 MiB, if that is a qcow2
+ * with the largest.
+ */
+void quirks_server_plan(bool safe, ServerPlan *plan)
+{
+	*plan = (ServerPlan){ .cluster = 2 << 20, .holes = safe };
+	if (safe)
+		return;
+	plan->max_in_flight = 1;
+	plan->piece = 65536;
+}
+
 bool quirks_plan(const QemuFacts *facts, const Settings *settings,
 	QemuPlan *plan, GError **error)
 {

@@ -68,8 +68,8 @@ static void put_method(struct json_object *object, const Fleece *fleece)
 	const QemuPlan *plan = &fleece->plan;
 
 	put_text(object, "qemu", fleece->qemu_version);
-	put_text(object, "method", method_to_text(plan->method));
-	put_text(object, "method_reason", plan->reason);
+	put_text(object, "method", fleece->method);
+	put_text(object, "method_reason", fleece->method_reason);
 	put(object, "cbw_timeout", plan->cbw_timeout ?
 		json_object_new_uint64(plan->cbw_timeout) : NULL);
 	put_decimal(object, "pause_ms", fleece->pause_us / 1000.0);
@@ -93,6 +93,7 @@ static void put_chain(struct json_object *object, const DiskChain *chain)
 	put_text(object, "reason", chain->reason);
 	put_instant(object, "base", chain->base_ms);
 	put_instant(object, "content", chain->content_ms);
+	put_text(object, "bitmap", chain->bitmap);
 	put(object, "limited", json_object_new_boolean(chain->limited));
 }
 

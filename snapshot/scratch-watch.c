@@ -126,7 +126,8 @@ static bool survey(const ScratchWatch *watch, Look *look)
 	bool any = false;
 
 	for (guint i = 0; i < vms->len; i++) {
-		g_autoptr(Snapshot) snapshot = vm_snapshot(vms->pdata[i]);
+		g_autoptr(Snapshot) snapshot = vm_scratch(vms->pdata[i]) ?
+			vm_snapshot(vms->pdata[i]) : NULL;
 		enum snapshot_state state = snapshot ?
 			snapshot_get_state(snapshot, NULL) : SNAPSHOT_RELEASED;
 

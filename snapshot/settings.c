@@ -31,6 +31,9 @@ Settings *settings_copy(const Settings *settings)
 	copy->scratch = g_strdup(settings->scratch);
 	copy->chain = g_strdup(settings->chain);
 	copy->agent = g_strdup(settings->agent);
+	copy->bitmap = g_strdup(settings->bitmap);
+	copy->tls_certificates = g_strdup(settings->tls_certificates);
+	copy->tls_psk = g_strdup(settings->tls_psk);
 	return copy;
 }
 
@@ -42,6 +45,9 @@ void settings_free(Settings *settings)
 	g_free(settings->scratch);
 	g_free(settings->chain);
 	g_free(settings->agent);
+	g_free(settings->bitmap);
+	g_free(settings->tls_certificates);
+	g_free(settings->tls_psk);
 	g_free(settings);
 }
 
@@ -190,6 +196,43 @@ static bool set_agent(Settings *settings, const char *value)
 	return value[0];
 }
 
+static bool set_bitmap(Settings *settings, const char *value)
+{
+	g_free(settings->bitmap);
+	settings->bitmap = g_strdup(value);
+	return value[0];
+}
+
+static bool set_tls(Settings *settings, const char *value)
+{
+	settings->tls_required = g_str_equal(value, "require");
+	return settings->tls_required;
+}
+
+/* Of these two the one that is said last counts. */
+static bool set_tls_certificates(Settings *settings, const char *value)
+{
+	g_free(settings->tls_certificates);
+	g_clear_pointer(&settings->tls_psk, g_free);
+	settings->tls_certificates = g_canonicalize_filename(value, NULL);
+	return value[0];
+}
+
+static bool set_tls_psk(Settings *settings, const char *value)
+{
+	g_free(settings->tls_psk);
+	g_clear_pointer(&settings->tls_certificates, g_free);
+	settings->tls_psk = g_canonicalize_filename(value, NULL);
+	return value[0];
+}
+
+static bool set_server(Settings *settings, const char *value)
+{
+	settings->server_safe = g_str_equal(value, "safe");
+	return settings->server_safe || g_str_equal(value, "any");
+}
+
+#define NOT_EMPTY "a text that is not empty"
 #define AMOUNT "a size as 512M or 20G, or a part as 10%"
 
 static const struct {
@@ -197,7 +240,7 @@ static const struct {
 	bool (*set)(Settings *settings, const char *value);
 	const char *accepted;
 } words[] = {
-	{ "scratch", set_scratch, "a text that is not empty" },
+	{ "scratch", set_scratch, NOT_EMPTY },
 	{ "scratch_limit", set_scratch_limit, AMOUNT },
 	{ "scratch_reserve", set_scratch_reserve, AMOUNT },
 	{ "method", set_method, "auto, filter or job" },
@@ -208,7 +251,12 @@ static const struct {
 	{ "keep", set_keep, "a whole number from 1 to 1000" },
 	{ "view", set_view, "raw, delta or all" },
 	{ "freeze", set_freeze, "no, try or require" },
-	{ "agent", set_agent, "a text that is not empty" },
+	{ "agent", set_agent, NOT_EMPTY },
+	{ "bitmap", set_bitmap, NOT_EMPTY },
+	{ "tls", set_tls, "require" },
+	{ "tls_certificates", set_tls_certificates, NOT_EMPTY },
+	{ "tls_psk", set_tls_psk, NOT_EMPTY },
+	{ "server", set_server, "any or safe" },
 };
 
 const char *settings_set(Settings *settings, const char *word,
@@ -245,6 +293,16 @@ bool settings_check(const Settings *settings, GError **error)
 		return false;
 	}
 	return true;
+}
+
+void settings_keep_for_nbd(Settings *settings)
+{
+	g_clear_pointer(&settings->chain, g_free);
+	g_clear_pointer(&settings->agent, g_free);
+	settings->since_ms = 0;
+	settings->fallback_full = false;
+	settings->keep = 0;
+	settings->freeze = FREEZE_NO;
 }
 
 bool globs_match(const char *globs, const char *name)

@@ -7,12 +7,14 @@
 
 #include "fleece-error.h"
 #include "safe-name.h"
+#include "source-words.h"
 
 #define SOCKET_SUFFIX ".qmp"
 /* Thousands of VMs fit. */
 #define CONF_MAX (1 << 20)
+#define NBD_NAME "nbd"
 
-enum source_kind { SOURCE_SOCKET, SOURCE_DIRECTORY, SOURCE_CONF };
+enum source_kind { SOURCE_SOCKET, SOURCE_DIRECTORY, SOURCE_CONF, SOURCE_NBD };
 
 struct Source {
 	enum source_kind kind;
@@ -28,6 +30,7 @@ void vm_config_free(VmConfig *config)
 		return;
 	g_free(config->name);
 	g_free(config->qmp);
+	g_free(config->nbd);
 	settings_free(config->settings);
 	g_free(config);
 }
@@ -38,6 +41,7 @@ VmConfig *vm_config_copy(const VmConfig *config)
 
 	copy->name = g_strdup(config->name);
 	copy->qmp = g_strdup(config->qmp);
+	copy->nbd = g_strdup(config->nbd);
 	copy->settings = settings_copy(config->settings);
 	return copy;
 }
@@ -81,6 +85,65 @@ static void list_socket(Source *source, const char *name)
 
 	source->fixed = config_array();
 	add_vm(source, source->fixed, taken, own, source->spec);
+}
+
+bool source_is_nbd(const char *spec)
+{
+	static const char *const schemes[] = { "nbd", "nbds", "nbd+unix",
+		"nbds+unix", NULL };
+	g_autofree char *scheme = g_uri_parse_scheme(spec);
+
+	return scheme && strstr(spec, "://") &&
+		g_strv_contains(schemes, scheme);
+}
+
+/* libnbd looks at the rest; a daemon is not where it was started. */
+static bool check_uri(const char *uri, GError **error)
+{
+	g_autoptr(GError) failure = NULL;
+	g_autoptr(GHashTable) query = NULL;
+	g_autofree char *text = NULL;
+	const char *socket;
+
+	if (!source_is_nbd(uri)) {
+		fleece_set_error(error, EINVAL, "%s: no NBD URI, as "
+			"nbd+unix:///EXPORT?socket=PATH or "
+			"nbd://HOST:PORT/EXPORT", uri);
+		return false;
+	}
+	if (g_uri_split(uri, G_URI_FLAGS_ENCODED, NULL, NULL, NULL, NULL, NULL,
+		    &text, NULL, &failure))
+		query = g_uri_parse_params(text ? text : "", -1, "&;",
+			G_URI_PARAMS_NONE, &failure);
+	if (!query) {
+		fleece_set_error(error, EINVAL, "%s: %s", uri,
+			failure->message);
+		return false;
+	}
+	socket = g_hash_table_lookup(query, "socket");
+	if (!socket || g_path_is_absolute(socket))
+		return true;
+	fleece_set_error(error, EINVAL, "%s: socket= must be an absolute path",
+		uri);
+	return false;
+}
+
+static bool list_nbd(Source *source, const char *name, GError **error)
+{
+	g_autoptr(GHashTable) taken = g_hash_table_new_full(g_str_hash,
+		g_str_equal, g_free, NULL);
+	VmConfig *config;
+
+	if (!check_uri(source->spec, error))
+		return false;
+	source->fixed = config_array();
+	config = add_vm(source, source->fixed, taken, name ? name : NBD_NAME,
+		NULL);
+	if (!config)
+		return true;
+	config->nbd = g_strdup(source->spec);
+	settings_keep_for_nbd(config->settings);
+	return true;
 }
 
 static bool is_socket(const char *path)
@@ -142,6 +205,9 @@ static bool conf_key(VmConfig *config, const char *key, const char *value)
 	if (g_str_equal(key, "qmp")) {
 		g_free(config->qmp);
 		config->qmp = g_canonicalize_filename(value, NULL);
+	} else if (g_str_equal(key, "nbd")) {
+		g_free(config->nbd);
+		config->nbd = g_strdup(value);
 	} else if (g_str_equal(key, "disks")) {
 		g_free(config->settings->disks);
 		config->settings->disks = g_strdup(value);
@@ -153,16 +219,10 @@ static bool conf_key(VmConfig *config, const char *key, const char *value)
 	return true;
 }
 
-static bool conf_group(Source *source, GKeyFile *file, const char *group,
-	GHashTable *taken, GError **error)
+static bool conf_keys(const Source *source, GKeyFile *file, const char *group,
+	char **keys, VmConfig *config, GError **error)
 {
-	g_auto(GStrv) keys = g_key_file_get_keys(file, group, NULL, error);
-	VmConfig *config;
-
-	if (!keys)
-		return false;
-	config = add_vm(source, source->fixed, taken, group, NULL);
-	for (char **key = keys; config && *key; key++) {
+	for (char **key = keys; *key; key++) {
 		g_autoptr(GError) bad = NULL;
 		g_autofree char *value = g_key_file_get_string(file, group,
 			*key, &bad);
@@ -180,15 +240,42 @@ static bool conf_group(Source *source, GKeyFile *file, const char *group,
 			return false;
 		}
 	}
-	if (config && !config->qmp) {
-		fleece_set_error(error, EINVAL, "%s: group [%s] has no qmp=",
-			source->spec, group);
+	return true;
+}
+
+/* Whether what a group says, and the mount says for it, goes together. */
+static bool check_group(const VmConfig *config, char **keys, GError **error)
+{
+	if (!source_words_check((const char *const *)keys, config->nbd,
+		    config->settings->tls_required, error))
+		return false;
+	return config->nbd ? check_uri(config->nbd, error) :
+			     settings_check(config->settings, error);
+}
+
+static bool conf_group(Source *source, GKeyFile *file, const char *group,
+	GHashTable *taken, GError **error)
+{
+	g_auto(GStrv) keys = g_key_file_get_keys(file, group, NULL, error);
+	VmConfig *config = keys ? add_vm(source, source->fixed, taken, group,
+		NULL) : NULL;
+
+	if (!config)
+		return keys;
+	if (!conf_keys(source, file, group, keys, config, error))
+		return false;
+	if (!config->qmp == !config->nbd) {
+		fleece_set_error(error, EINVAL, "%s: group [%s] has %s",
+			source->spec, group, config->nbd ?
+			"both qmp= and nbd=" : "no qmp= and no nbd=");
 		return false;
 	}
-	if (config && !settings_check(config->settings, error)) {
+	if (!check_group(config, keys, error)) {
 		g_prefix_error(error, "%s: group [%s]: ", source->spec, group);
 		return false;
 	}
+	if (config->nbd)
+		settings_keep_for_nbd(config->settings);
 	return true;
 }
 
@@ -233,6 +320,10 @@ static bool source_open(Source *source, const char *name, GError **error)
 {
 	struct stat st;
 
+	if (source_is_nbd(source->spec)) {
+		source->kind = SOURCE_NBD;
+		return list_nbd(source, name, error);
+	}
 	if (stat(source->spec, &st) < 0) {
 		fleece_set_error_errno(error, errno, "%s", source->spec);
 		return false;
@@ -263,8 +354,8 @@ static bool source_open(Source *source, const char *name, GError **error)
 		return list_conf(source, st.st_size, error);
 	}
 	fleece_set_error(error, EINVAL,
-		"%s: neither a QMP socket nor a directory nor a .conf file",
-		source->spec);
+		"%s: neither a QMP socket nor a directory nor a .conf file "
+		"nor an NBD URI", source->spec);
 	return false;
 }
 
@@ -273,7 +364,8 @@ Source *source_new(const char *spec, const char *name, const char *globs,
 {
 	g_autoptr(Source) source = g_new0(Source, 1);
 
-	source->spec = g_canonicalize_filename(spec, NULL);
+	source->spec = source_is_nbd(spec) ? g_strdup(spec) :
+		g_canonicalize_filename(spec, NULL);
 	source->globs = g_strdup(globs);
 	source->settings = settings_copy(settings);
 	if (!source_open(source, name, error))
@@ -295,6 +387,18 @@ void source_free(Source *source)
 const char *source_spec(const Source *source)
 {
 	return source->spec;
+}
+
+bool source_needs_scratch(const Source *source)
+{
+	bool any = source->kind == SOURCE_DIRECTORY;
+
+	for (guint i = 0; source->fixed && i < source->fixed->len; i++) {
+		const VmConfig *config = source->fixed->pdata[i];
+
+		any = any || config->qmp;
+	}
+	return any;
 }
 
 static GPtrArray *copy_fixed(const Source *source)

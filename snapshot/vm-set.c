@@ -38,7 +38,8 @@ static void carry_out(gpointer data, gpointer opaque)
 
 	switch (order->verb) {
 	case VM_TAKE:
-		if (vm_take(order->vm, &error) && set->watch)
+		if (vm_take(order->vm, &error) && vm_scratch(order->vm) &&
+		    set->watch)
 			scratch_watch_wake(set->watch);
 		break;
 	case VM_COMMIT:
@@ -299,7 +300,9 @@ Snapshot *vm_set_by_serial(VmSet *set, uint32_t serial)
 
 void vm_set_scratch_space(VmSet *set, uint64_t *total, uint64_t *left)
 {
-	scratch_watch_space(set->watch, total, left);
+	*total = *left = 0;
+	if (source_needs_scratch(set->source))
+		scratch_watch_space(set->watch, total, left);
 }
 
 void vm_set_submit(VmSet *set, Vm *vm, enum vm_verb verb, bool force,

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 
+#include "attach.h"
 #include "commit.h"
 #include "fleece-error.h"
 #include "fleece.h"
@@ -11,7 +12,8 @@
 struct Vm {
 	VmConfig *config;
 	const VmContext *context;
-	UndoList *undo; /* whoever set busy; made at the first snapshot */
+	UndoList *undo; /* whoever set busy; made at the first snapshot, NULL
+			 * where nothing is made in a QEMU */
 
 	GMutex lock;
 	bool busy;          /* a snapshot is being taken, committed or
@@ -112,7 +114,8 @@ static bool ready_undo(Vm *vm, GError **error)
 	return vm->undo != NULL;
 }
 
-static Snapshot *take(Vm *vm, GError **error)
+/* The one way to a snapshot: to have QEMU make it. */
+static Fleece *build(Vm *vm, GError **error)
 {
 	FleeceRequest request = {
 		.vm = vm->config->name,
@@ -122,13 +125,41 @@ static Snapshot *take(Vm *vm, GError **error)
 		.loops = vm->context->loops,
 		.n_loops = vm->context->n_loops,
 	};
-	Fleece *fleece;
 
 	if (!ready_undo(vm, error))
 		return NULL;
 	request.undo = vm->undo;
-	fleece = fleece_new(&request, error);
+	return fleece_new(&request, error);
+}
+
+/* The other: others have made it, and show it over NBD. */
+static Fleece *attach(const Vm *vm, GError **error)
+{
+	AttachRequest request = {
+		.vm = vm->config->name,
+		.uri = vm->config->nbd,
+		.settings = vm->config->settings,
+		.loops = vm->context->loops,
+		.n_loops = vm->context->n_loops,
+	};
+
+	return attach_new(&request, error);
+}
+
+static Snapshot *take(Vm *vm, GError **error)
+{
+	Fleece *fleece = vm->config->nbd ? attach(vm, error) :
+					   build(vm, error);
+
 	return fleece ? snapshot_new_take(vm->config->name, fleece) : NULL;
+}
+
+/* Takes what was made in QEMU out of it. */
+static void unmake(Vm *vm, GError **error)
+{
+	if (vm->config->qmp)
+		fleece_undo(vm->undo, vm->config->qmp,
+			vm->config->settings->timeout_ms, error);
 }
 
 bool vm_take(Vm *vm, GError **error)
@@ -153,7 +184,7 @@ bool vm_take(Vm *vm, GError **error)
 
 const char *vm_scratch(const Vm *vm)
 {
-	return vm->config->settings->scratch;
+	return vm->config->qmp ? vm->config->settings->scratch : NULL;
 }
 
 /* Sets busy, with the snapshot that stands and goes on to stand. */
@@ -224,8 +255,7 @@ bool vm_break(Vm *vm, GError **error)
 			vm->config->name);
 		return false;
 	}
-	fleece_undo(vm->undo, vm->config->qmp,
-		vm->config->settings->timeout_ms, &failure);
+	unmake(vm, &failure);
 	snapshot_end(snapshot);
 	return finish(vm, snapshot, failure, error);
 }
@@ -263,8 +293,7 @@ bool vm_release(Vm *vm, bool force, GError **error)
 			"taken, committed or released");
 		return false;
 	}
-	fleece_undo(vm->undo, vm->config->qmp,
-		vm->config->settings->timeout_ms, &failure);
+	unmake(vm, &failure);
 	snapshot_end(snapshot);
 	return finish(vm, NULL, failure, error);
 }

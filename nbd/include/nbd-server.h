@@ -8,7 +8,9 @@
  * for up to timeout_ms for each answer.
  *
  * Where TLS is asked for and not to be had, or the other side is not who it
- * should be, nothing works: there is no falling back.
+ * should be, nothing works: there is no falling back.  So TLS needs something
+ * to know the server by: pre-shared keys or, but not over a unix socket,
+ * certificates.
  */
 #pragma once
 

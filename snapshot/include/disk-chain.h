@@ -17,6 +17,8 @@ typedef struct {
 	gint64 content_ms;  /* since when the disk has been as it is here */
 	bool limited;       /* QEMU copies, and lets be read, only what is
 			     * dirty */
+	char *bitmap;       /* of an NBD server that others run: what .dirty
+			     * shows; else NULL */
 	char *node;         /* with the pending bitmap; NULL: there is none */
 	char *pending;      /* its name */
 } DiskChain;

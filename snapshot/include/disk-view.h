@@ -37,6 +37,13 @@ typedef void DiskDone(void *opaque, int error);
 DiskView *disk_view_new_take(const char *name, const char *id, uint64_t size,
 	int scratch_fd);
 
+/*
+ * For a view whose server others run.  What its errors mean is not known
+ * then, so a read that is refused fails with EIO, and the view stands.
+ * Trims are sent by whole multiples of cluster; 0: none are.
+ */
+void disk_view_set_foreign(DiskView *view, unsigned cluster);
+
 /* Frees it; disk_view_close() must have been called where it was attached. */
 void disk_view_free(DiskView *view);
 

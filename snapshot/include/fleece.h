@@ -28,7 +28,7 @@ typedef struct {
 	unsigned n_loops;
 } FleeceRequest;
 
-/* What came out of it. */
+/* What came out of it, and what attach.h gives, too. */
 typedef struct {
 	GPtrArray *disks;      /* DiskViews, attached, in QEMU's order */
 	GPtrArray *chains;     /* DiskChains, one for each of disks */
@@ -38,7 +38,9 @@ typedef struct {
 	uint64_t frozen;       /* how many of them */
 	gint64 freeze_us;      /* how long; 0: not */
 	GPtrArray *warnings;   /* texts, beside those of the plan */
-	char *qemu_version;
+	char *qemu_version;    /* NULL where that is not known */
+	const char *method;    /* how it was built, static */
+	char *method_reason;   /* and why so */
 	QemuPlan plan;
 	enum view view;        /* what it was built for */
 } Fleece;

@@ -40,6 +40,18 @@ typedef struct {
 	const char *warnings[4]; /* static texts, NULL behind the last */
 } QemuPlan;
 
+/* What may be asked of an NBD server that others run, if it is not known to
+ * be safe. */
+typedef struct {
+	unsigned max_in_flight; /* NBD requests at once per disk; 0: no limit */
+	unsigned piece;         /* no request reaches over a multiple of it;
+				 * 0: any may */
+	bool holes;             /* what it calls a hole is one */
+	unsigned cluster;       /* trims are multiples of it */
+} ServerPlan;
+
+void quirks_server_plan(bool safe, ServerPlan *plan);
+
 /*
  * EOPNOTSUPP where this QEMU, or the method asked for on it, is refused;
  * settings->unsafe_qemu lets a refusal pass where the guest could at least

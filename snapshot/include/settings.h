@@ -57,6 +57,13 @@ typedef struct {
 
 	enum freeze freeze; /* needs an agent */
 	char *agent;        /* the guest agent's socket, absolute; or NULL */
+
+	/* For NBD servers that others run. */
+	char *bitmap;           /* globs, ':' between; NULL: the only one */
+	bool tls_required;      /* also where the URI does not ask for it */
+	char *tls_certificates; /* a directory, absolute; or NULL */
+	char *tls_psk;          /* a file, absolute; or NULL */
+	bool server_safe;       /* it is no old QEMU that shows a fleece */
 } Settings;
 
 /* The defaults of mount.fleecefs(8). */
@@ -67,14 +74,19 @@ void settings_free(Settings *settings);
 /*
  * Sets what a word of mount.fleecefs(8) stands for: "scratch",
  * "scratch_limit", "scratch_reserve", "method", "chain", "since", "fallback",
- * "keep", "view", "freeze", "agent".  Returns NULL, or what is accepted as its
+ * "keep", "view", "freeze", "agent", "bitmap", "tls", "tls_certificates",
+ * "tls_psk", "server".  Returns NULL, or what is accepted as its
  * value, static: "nothing" where there is no such word here.
  */
 const char *settings_set(Settings *settings, const char *word,
 	const char *value);
 
-/* EINVAL where settings contradict each other. */
+/* EINVAL where settings contradict each other, for a QEMU that makes the
+ * snapshot. */
 bool settings_check(const Settings *settings, GError **error);
+
+/* Forgets what only concerns such a QEMU. */
+void settings_keep_for_nbd(Settings *settings);
 
 const char *method_to_text(enum method method);
 

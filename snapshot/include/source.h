@@ -5,7 +5,8 @@
  *   a QMP unix socket   one VM, named as the file's stem
  *   a directory         one VM for each *.qmp socket in it, looked at anew
  *                       each time, so sockets may come and go
- *   a GKeyFile          one VM for each group: qmp=, disks=, scratch=, method=
+ *   a GKeyFile          one VM for each group: qmp= or nbd=, and settings
+ *   an NBD URI          what one server exports, as one VM
  *
  * A Source never changes: any thread may use it.
  */
@@ -20,7 +21,8 @@ typedef struct Source Source;
 /* A VM that could be snapshot. */
 typedef struct {
 	char *name;         /* its directory's name: a safe file name */
-	char *qmp;          /* absolute path of its QMP socket */
+	char *qmp;          /* absolute path of its QMP socket; or NULL, and */
+	char *nbd;          /* the URI of a server that others have set up */
 	Settings *settings; /* the mount's, with the group's own values */
 } VmConfig;
 
@@ -28,7 +30,7 @@ typedef struct {
  * spec as on the command line; relative paths are made absolute.  name, or
  * NULL, replaces the name of a single VM; globs, or NULL, choose VMs by name.
  * A .conf is read here, once: unknown keys and bad values are EINVAL.
- * ENOENT where there is no such thing, EINVAL where it is none of the three.
+ * ENOENT where there is no such thing, EINVAL where it is none of the four.
  */
 Source *source_new(const char *spec, const char *name, const char *globs,
 	const Settings *settings, GError **error);
@@ -36,6 +38,12 @@ void source_free(Source *source);
 
 /* The absolute form of what source_new() got. */
 const char *source_spec(const Source *source);
+
+/* Whether it may have VMs that need scratch space. */
+bool source_needs_scratch(const Source *source);
+
+/* Whether spec is meant as the URI of an NBD server. */
+bool source_is_nbd(const char *spec);
 
 /* The VMs there are now: VmConfigs, sorted by name, freed with the array. */
 GPtrArray *source_list(const Source *source, GError **error);

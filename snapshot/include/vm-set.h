@@ -59,7 +59,8 @@ enum vm_verb { VM_TAKE, VM_COMMIT, VM_RELEASE, VM_BREAK };
  * it. */
 typedef void VmDone(void *opaque, const GError *error);
 
-/* How much scratch there may be in all and how much is left, in bytes. */
+/* How much scratch there may be in all and how much is left, in bytes; both
+ * are 0 where no VM needs any. */
 void vm_set_scratch_space(VmSet *set, uint64_t *total, uint64_t *left);
 
 /* Has verb done on vm by a worker; force is for VM_COMMIT and

@@ -2,8 +2,11 @@
 /*
  * vm.h - a VM that can have one snapshot at a time
  *
- * vm_take(), vm_commit() and vm_release() block on QMP: they are for a
- * worker's thread.
+ * Its QEMU makes the snapshot (fleece.h), or others have made one and show it
+ * over NBD (attach.h).
+ *
+ * vm_take(), vm_commit() and vm_release() block on QMP and the network: they
+ * are for a worker's thread.
  * The others return at once, from any thread.
  */
 #pragma once
@@ -64,7 +67,7 @@ bool vm_commit(Vm *vm, bool force, GError **error);
  */
 bool vm_break(Vm *vm, GError **error);
 
-/* The directory of its scratch files. */
+/* The directory of its scratch files; NULL where it needs none. */
 const char *vm_scratch(const Vm *vm);
 
 /* The snapshot that stands, referenced; NULL where there is none. */

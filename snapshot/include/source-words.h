@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * source-words.h - which options go with which kind of source
+ *
+ * A VM's QEMU makes its snapshot, or others have made it and show it over
+ * NBD: what concerns the making goes with the first alone.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+#include <glib.h>
+
+/*
+ * Whether words, the options that were given for a VM, in a list that ends
+ * with NULL, go with its source: uri is that of an NBD server, or NULL.
+ * tls says that tls=require is in force.  EINVAL says in one line which does
+ * not, and why.
+ */
+bool source_words_check(const char *const *words, const char *uri, bool tls,
+	GError **error);

@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""TLS: who is not who it should be shows nothing, and says why."""
+
+import os
+import subprocess
+
+import pytest
+
+import refusal
+from files import read_at
+from nbdserver import Server, free_port, nbdkit
+
+PSK = "alice:0123456789abcdef0123456789abcdef"
+WRONG_PSK = "alice:ffffffffffffffffffffffffffffffff"
+
+
+def certtool(*words):
+    subprocess.run(["certtool", "--sec-param=high", "--hash=SHA256", *words], check=True,
+                   capture_output=True)
+
+
+def authority(directory):
+    """A directory with an authority of its own and a server's key."""
+    os.mkdir(directory)
+    for name, text in (("ca", "cn=Test\nca\ncert_signing_key\n"),
+                       ("server", "cn=localhost\ndns_name=localhost\n"
+                        "tls_www_server\nencryption_key\nsigning_key\n")):
+        with open(f"{directory}/{name}.info", "w", encoding="utf-8") as file:
+            file.write(text)
+        certtool("--generate-privkey", "--key-type=ecdsa",
+                 f"--outfile={directory}/{name}-key.pem")
+    certtool("--generate-self-signed", f"--template={directory}/ca.info",
+             f"--load-privkey={directory}/ca-key.pem",
+             f"--outfile={directory}/ca-cert.pem")
+    certtool("--generate-certificate", f"--template={directory}/server.info",
+             f"--load-ca-certificate={directory}/ca-cert.pem",
+             f"--load-ca-privkey={directory}/ca-key.pem",
+             f"--load-privkey={directory}/server-key.pem",
+             f"--outfile={directory}/server-cert.pem")
+    return directory
+
+
+def trust(directory, ca):
+    """What a client needs: the authority's certificate, and nothing else."""
+    os.mkdir(directory)
+    with open(f"{ca}/ca-cert.pem", "rb") as source:
+        data = source.read()
+    with open(f"{directory}/ca-cert.pem", "wb") as file:
+        file.write(data)
+    return directory
+
+
+@pytest.fixture(scope="module")
+def pki(tmp_path_factory):
+    """right and wrong: directories for clients; server: one for servers."""
+    base = str(tmp_path_factory.mktemp("pki"))
+    server, other = authority(f"{base}/server"), authority(f"{base}/other")
+    return {"server": server, "right": trust(f"{base}/right", server),
+            "wrong": trust(f"{base}/wrong", other), "none": f"{base}/none"}
+
+
+def assert_refused(mount_factory, number, source, *words):
+    """One line, of a mount that has a log of its own."""
+    return refusal.assert_refused(mount_factory(
+        source, *words, check=False, name=f"no{number}"), "VM nbd: ")
+
+
+def assert_shows(mnt):
+    assert read_at(mnt.join("nbd", "disk.raw"), 4096, 8) == (
+        4096).to_bytes(8, "big")
+    mnt.umount()
+
+
+def with_certificates(tmp, pki, port):
+    return Server(tmp, "nbdkit", "-f", "-p", port, "--tls=require",
+                  f"--tls-certificates={pki['server']}", "pattern", "1M",
+                  port=port)
+
+
+def test_certificates(tmp, mount_factory, pki):
+    """The right authority, over TCP; and everything else."""
+    port = free_port()
+    with open(f"{tmp}/psk", "w", encoding="ascii") as file:
+        file.write(PSK + "\n")
+    with with_certificates(tmp, pki, port):
+        uri = f"nbds://localhost:{port}/"
+        assert_shows(mount_factory(
+            uri, f"tls_certificates={pki['right']}", "connections=2",
+            "server=safe"))
+        assert_shows(mount_factory(
+            f"nbd://localhost:{port}/", "tls=require",
+            f"tls_certificates={pki['right']}"))
+        right = f"tls_certificates={pki['right']}"
+        for number, (source, words, said) in enumerate((
+                (uri, [f"tls_certificates={pki['wrong']}"], "certificate"),
+                (uri, [f"tls_certificates={pki['none']}"], pki["none"]),
+                (uri, [], "tls_certificates or tls_psk"),
+                # the certificate is that of localhost
+                (f"nbds://127.0.0.1:{port}/", [right], "certificate"),
+                (f"nbd://localhost:{port}/", [], "requires TLS"),
+                (f"nbds://alice@localhost:{port}/", [f"tls_psk={tmp}/psk"],
+                 "gnutls"))):
+            assert said in assert_refused(mount_factory, number, source,
+                                          *words)
+
+
+def test_pre_shared_key(tmp, mount_factory):
+    for name, key in (("right", PSK), ("wrong", WRONG_PSK)):
+        with open(f"{tmp}/{name}.psk", "w", encoding="ascii") as file:
+            file.write(key + "\n")
+    with nbdkit(tmp, "pattern", "1M", options=(
+            "--tls=require", f"--tls-psk={tmp}/right.psk")) as one:
+        def uri(user):
+            return f"nbds+unix://{user}@/?socket={one.path}"
+
+        assert_shows(mount_factory(uri("alice"), f"tls_psk={tmp}/right.psk"))
+        for number, (user, psk) in enumerate((
+                ("alice", "wrong.psk"), ("bob", "right.psk"),
+                ("alice", "none.psk"))):
+            assert_refused(mount_factory, number, uri(user),
+                           f"tls_psk={tmp}/{psk}")
+
+
+@pytest.mark.parametrize("words", ((), ("--tls=on",)))
+def test_server_without_tls(tmp, mount_factory, pki, words):
+    """One that has none, and one that would do without: no way around it."""
+    port = free_port()
+    options = (*words, *(["--tls-certificates=" + pki["server"]]
+                         if words else []))
+    wrong = f"tls_certificates={pki['wrong']}"
+    with Server(tmp, "nbdkit", "-f", "-p", port, *options, "pattern", "1M",
+                port=port):
+        assert_shows(mount_factory(f"nbd://localhost:{port}"))
+        said = assert_refused(mount_factory, 1, f"nbds://localhost:{port}",
+                              wrong)
+        assert ("certificate" if words else "no TLS") in said
+
+
+def test_certificates_over_a_unix_socket(tmp, mount_factory, pki):
+    """Nobody would look at them: it is refused, the right ones too."""
+    with nbdkit(tmp, "pattern", "1M", options=(
+            "--tls=require", f"--tls-certificates={pki['server']}")) as one:
+        for number, which in enumerate(("right", "wrong")):
+            said = assert_refused(mount_factory, number,
+                                  one.uri(scheme="nbds"),
+                                  f"tls_certificates={pki[which]}")
+            assert "tls_psk" in said and "unix socket" in said
