@@ -163,6 +163,27 @@ def test_bad_night(tmp, vm, place, text, what):
         assert_copied(tmp, vm, place.backup)
 
 
+def test_switched_off(tmp, fleecefs):
+    """An image's server, with the bitmap that is in the image."""
+    place = Place(tmp, "")
+    path = images.make("qcow2", f"{place.backup}/web01.qcow2", 4 * MiB)
+    images.run("qemu-img", "bitmap", "--add", path, "monday")
+    images.write_patterns(path, "qcow2", [(0x51, MiB, 64 * KiB)])
+    text = readme("qemu-nbd").replace("--fork", f"--fork --pid-file {tmp}/pid")
+    assert text.count("--pid-file") == 1
+    try:
+        done = place.run(text, **{"/run/vm/": f"{tmp}/"})
+        assert (done.returncode, done.stdout) == (0, ""), done.stdout
+        shown = images.sha256(f"{place.mnt}/nbd/disk.raw")
+        assert shown == images.content_sha(path, "qcow2")
+        with open(f"{place.mnt}/nbd/disk.dirty", encoding="utf-8") as file:
+            assert "0x00100000  0x00010000  +" in file.read()
+        assert place.run("umount.fleecefs /mnt").returncode == 0
+    finally:
+        with open(f"{tmp}/pid", encoding="ascii") as file:
+            os.kill(int(file.read()), 15)
+
+
 def test_recipes_commit(vm, place):
     """The control: each recipe does commit when nothing is wrong."""
     for text in RECIPES.values():
