@@ -91,7 +91,7 @@ void fs_data_read(fuse_req_t req, const FsFile *file, size_t size,
 	uint64_t offset)
 {
 	g_autoptr(Snapshot) keep = snapshot_ref(file->node.snapshot);
-	uint64_t end = disk_view_size(disk_of(&file->node));
+	uint64_t end = disk_view_size(snapshot_disk(keep, file->node.disk));
 	DataRead *read;
 
 	if (offset >= end || size == 0) {
