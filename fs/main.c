@@ -15,6 +15,7 @@
 #include <fuse_lowlevel.h>
 
 #include "background.h"
+#include "confine.h"
 #include "filesystem.h"
 #include "fs-ops.h"
 #include "log.h"
@@ -62,6 +63,7 @@ static VmSet *open_set(const Options *options, GError **error)
 		source_free(source);
 		return NULL;
 	}
+	confine_capabilities();
 	return vm_set_new_take(source, guardian, options->settings, error);
 }
 
@@ -90,6 +92,7 @@ static void serve(Filesystem *fs, struct fuse_session *session, int background)
 	guardian_set_mountpoint(vm_set_guardian(fs->set),
 		fs->options->mountpoint);
 	utab_add(fs->options->fsname, fs->options->mountpoint);
+	confine_system_calls();
 	if (background >= 0) {
 		log_init(LOG_TARGET_SYSTEM, fs->options->debug);
 		background_ready(background);

@@ -15,6 +15,7 @@
 
 #include <glib.h>
 
+#include "confine.h"
 #include "guardian-message.h"
 #include "log.h"
 #include "mounted-device.h"
@@ -299,6 +300,8 @@ static void become_guardian(int socket, bool foreground)
 	/* best effort: only root may lower it */
 	g_file_set_contents_full("/proc/self/oom_score_adj", "-900", -1,
 		G_FILE_SET_CONTENTS_NONE, 0, NULL);
+	confine_capabilities();
+	confine_system_calls();
 }
 
 void guardian_process(int socket, int daemon_pid, bool foreground)

@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the kernel says of the rights of the processes behind a mount."""
+
+import os
+
+import scene
+
+KEPT = {"CAP_DAC_OVERRIDE": 1, "CAP_DAC_READ_SEARCH": 2,
+        "CAP_SYS_PTRACE": 19, "CAP_SYS_ADMIN": 21}
+
+
+def facts(pid, thread):
+    """proc(5)'s status of a thread."""
+    with open(f"/proc/{pid}/task/{thread}/status", encoding="ascii") as file:
+        return dict(line.split(":\t", 1) for line in file)
+
+
+def rights(status):
+    """(no_new_privs, seccomp filter?, effective, bounding)"""
+    return (int(status["NoNewPrivs"]), int(status["Seccomp"]),
+            int(status["CapEff"], 16), int(status["CapBnd"], 16))
+
+
+def test_root_is_confined(tmp, vm_factory, mount_factory):
+    """Every thread of the daemon and of the guardian, unlike ourselves."""
+    one = scene.build(tmp, vm_factory)
+    mnt = mount_factory(one.vm.qmp_path)
+    most = sum(1 << number for number in KEPT.values())
+    _, _, ours, _ = rights(facts(os.getpid(), os.getpid()))
+    assert ours & ~most, "the tests have no rights that could be given up"
+    pids = mnt.processes()
+    assert len(pids) == 2
+    for pid in pids:
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            assert rights(facts(pid, thread)) == (
+                1, 2, ours & most, ours & most), (pid, thread)
+    one.assert_shown(mnt)
+    mnt.umount()
+    one.assert_as_before()
