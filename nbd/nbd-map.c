@@ -4,6 +4,7 @@
 
 #include <libnbd.h>
 
+#include "await.h"
 #include "extent-list.h"
 #include "fleece-error.h"
 #include "nbd-export.h"
@@ -34,11 +35,6 @@ typedef struct {
 	ExtentList *list; /* caller's before and after, loop's while asking */
 	uint64_t end;     /* likewise: of the range asked about */
 	uint64_t extents; /* likewise: how many have come */
-
-	GMutex lock;
-	GCond answered;
-	bool done; /* lock */
-	int error; /* lock */
 } Question;
 
 static bool is_endless(const Question *question)
@@ -86,30 +82,6 @@ static int on_extents(void *opaque, const char *context, uint64_t offset,
 	return 0;
 }
 
-static void on_done(void *opaque, int error)
-{
-	Question *question = opaque;
-
-	g_mutex_lock(&question->lock);
-	question->done = true;
-	question->error = error;
-	g_cond_signal(&question->answered);
-	g_mutex_unlock(&question->lock);
-}
-
-static int wait_until_done(Question *question)
-{
-	int error;
-
-	g_mutex_lock(&question->lock);
-	while (!question->done)
-		g_cond_wait(&question->answered, &question->lock);
-	question->done = false;
-	error = question->error;
-	g_mutex_unlock(&question->lock);
-	return error;
-}
-
 /* How far the range reaches that begins at from and is to be asked about; 0
  * where from is not to be asked about. */
 static uint64_t askable(const Question *question, uint64_t from)
@@ -128,6 +100,7 @@ static uint64_t askable(const Question *question, uint64_t from)
 static int ask(NbdExport *export, Question *question, uint64_t from)
 {
 	NbdRequest *request = g_new0(NbdRequest, 1);
+	Await await;
 	int error;
 
 	request->type = NBD_REQUEST_STATUS;
@@ -136,10 +109,11 @@ static int ask(NbdExport *export, Question *question, uint64_t from)
 	request->extents.user_data = question;
 	request->offset = from;
 	request->length = question->end - from;
-	request->done = on_done;
-	request->opaque = question;
+	request->done = await_done;
+	request->opaque = &await;
+	await_init(&await);
 	nbd_export_submit_take(export, request);
-	error = wait_until_done(question);
+	error = await_end(&await);
 	if (!error && extent_list_filled(question->list) == from)
 		error = EPROTO;
 	return error;
@@ -166,12 +140,8 @@ static int ask_everything(NbdExport *export, Question *question)
 {
 	int error = 0;
 
-	g_mutex_init(&question->lock);
-	g_cond_init(&question->answered);
 	while (!error && !extent_list_is_complete(question->list))
 		error = step(export, question);
-	g_cond_clear(&question->answered);
-	g_mutex_clear(&question->lock);
 	return error;
 }
 

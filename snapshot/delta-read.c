@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "await.h"
 #include "gather.h"
 
 typedef struct {
@@ -59,40 +60,17 @@ void disk_view_read_delta(DiskView *view, void *buffer, size_t length,
 		opaque);
 }
 
-typedef struct {
-	GMutex lock;
-	GCond ended;
-	bool over; /* lock */
-	int error; /* lock */
-} Probe;
-
-static void probe_done(void *opaque, int error)
-{
-	Probe *probe = opaque;
-
-	g_mutex_lock(&probe->lock);
-	probe->over = true;
-	probe->error = error;
-	g_cond_signal(&probe->ended);
-	g_mutex_unlock(&probe->lock);
-}
-
 static int probe_at(DiskView *view, uint64_t offset)
 {
-	Probe probe = { .over = false };
+	Await await;
 	char byte;
+	int error;
 
-	g_mutex_init(&probe.lock);
-	g_cond_init(&probe.ended);
-	disk_view_read(view, &byte, 1, offset, probe_done, &probe);
-	g_mutex_lock(&probe.lock);
-	while (!probe.over)
-		g_cond_wait(&probe.ended, &probe.lock);
-	g_mutex_unlock(&probe.lock);
-	g_cond_clear(&probe.ended);
-	g_mutex_clear(&probe.lock);
+	await_init(&await);
+	disk_view_read(view, &byte, 1, offset, await_done, &await);
+	error = await_end(&await);
 	/* freed in this moment: there is nothing to see any more */
-	return probe.error == ENODATA ? 0 : probe.error;
+	return error == ENODATA ? 0 : error;
 }
 
 /* The first byte that QEMU has to be asked for and that was not freed; the

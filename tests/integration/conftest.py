@@ -88,6 +88,21 @@ def mount_factory(tmp, fleecefs, vm_factory):
 
 
 @pytest.fixture
+def tmpfs(tmp):
+    """Small filesystems for scratch: tmpfs("32m") is the path of one."""
+    with contextlib.ExitStack() as stack:
+        def make(size):
+            path = tempfile.mkdtemp(dir=tmp, prefix="scratch-")
+            subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}",
+                            "none", path], check=True)
+            stack.callback(subprocess.run, ["umount", "-l", path],
+                           check=True)
+            return path
+
+        yield make
+
+
+@pytest.fixture
 def need_tool():
     """need_tool("rsync") skips where a tool is missing."""
     def need(tool):

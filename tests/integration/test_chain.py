@@ -193,14 +193,9 @@ def test_killed(tmp, vm_factory, mount_factory, how):
 
 
 @pytest.fixture
-def small_scratch(tmp):
+def small_scratch(tmpfs):
     """A filesystem that is soon full."""
-    path = f"{tmp}/small"
-    os.mkdir(path)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", path],
-                   check=True)
-    yield path
-    subprocess.run(["umount", path], check=True)
+    return tmpfs("1m")
 
 
 def test_broken_night_cannot_be_committed(tmp, vm_factory, mount_factory,

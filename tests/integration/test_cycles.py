@@ -8,7 +8,6 @@ freed; leaks are found there by LeakSanitizer.  pytest -rP shows the readings.
 
 import os
 import shutil
-import subprocess
 
 import pytest
 
@@ -58,14 +57,9 @@ class Cycles:
 
 
 @pytest.fixture
-def scratch(tmp):
+def scratch(tmpfs):
     """A filesystem of its own: its free space shows what is left there."""
-    path = f"{tmp}/scratch"
-    os.mkdir(path)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=32m", "none", path],
-                   check=True)
-    yield path
-    subprocess.run(["umount", path], check=True)
+    return tmpfs("32m")
 
 
 @pytest.fixture
