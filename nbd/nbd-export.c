@@ -110,8 +110,9 @@ static bool may_carry(
 static NbdConnection *pick(
 	const NbdExport *export, const NbdRequest *request, bool *ever)
 {
+	unsigned on_one = export->config.on_one;
+	unsigned least = on_one ? on_one : NBD_CONNECTION_MAX_IN_FLIGHT;
 	NbdConnection *best = NULL;
-	unsigned least = NBD_CONNECTION_MAX_IN_FLIGHT;
 
 	*ever = false;
 	for (guint i = 0; i < export->connections->len; i++) {

@@ -22,6 +22,13 @@
 #define GRACE_US G_TIME_SPAN_SECOND
 /* A QEMU that did not answer the set-up is not waited for much longer. */
 #define UNWIND_MS 5000
+/*
+ * Replies of this many clusters fit into a socket (net.core.wmem_default is
+ * 208 KiB).  Of a dead daemon's sockets QEMU itself holds our ends, and nobody
+ * reads from them: a reply that does not fit would keep its export there for
+ * ever, even block-export-del mode=hard.
+ */
+#define REPLIES_MAX 3
 #define RETRY_US (50 * G_TIME_SPAN_MILLISECOND)
 
 static void build_disk_free(BuildDisk *disk)
@@ -484,8 +491,8 @@ static bool attach_view(FleeceBuild *build, BuildDisk *disk, GError **error)
 		.timeout_ms = request->settings->timeout_ms,
 		.read_timeout_ms = request->settings->read_timeout_ms,
 		.max_in_flight = build->fleece->plan.max_in_flight,
-		.piece = build->fleece->plan.mixes_clusters ?
-			FLEECE_CLUSTER : 0,
+		.on_one = REPLIES_MAX,
+		.piece = FLEECE_CLUSTER,
 		.lost = disk_view_lost,
 		.opaque = disk->view,
 	};

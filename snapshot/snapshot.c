@@ -7,6 +7,9 @@
 #include "report.h"
 #include "snapshot-make.h"
 
+/* How long a close that nobody waits for may take to come through. */
+#define CLOSING_US (500 * G_TIME_SPAN_MILLISECOND)
+
 struct Snapshot {
 	gatomicrefcount refs;
 	uint32_t serial;
@@ -18,6 +21,7 @@ struct Snapshot {
 	GMutex lock;
 	enum snapshot_state state; /* lock */
 	char *why;                 /* lock */
+	GCond closed;              /* open_files has become 0 */
 	unsigned open_files;       /* lock */
 	bool committed;            /* lock */
 	bool breaking;             /* it is being taken out of QEMU; lock */
@@ -88,6 +92,7 @@ Snapshot *snapshot_new_take(const char *vm, Fleece *fleece)
 
 	g_atomic_ref_count_init(&snapshot->refs);
 	g_mutex_init(&snapshot->lock);
+	g_cond_init(&snapshot->closed);
 	snapshot->serial = g_atomic_int_add(&last_serial, 1) + 1;
 	snapshot->vm = g_strdup(vm);
 	snapshot->fleece = fleece;
@@ -111,6 +116,7 @@ void snapshot_unref(Snapshot *snapshot)
 		return;
 	fleece_free(snapshot->fleece);
 	g_mutex_clear(&snapshot->lock);
+	g_cond_clear(&snapshot->closed);
 	g_free(snapshot->why);
 	g_free(snapshot->json);
 	g_free(snapshot->instant_text);
@@ -195,7 +201,19 @@ bool snapshot_open(Snapshot *snapshot)
 void snapshot_close(Snapshot *snapshot)
 {
 	g_mutex_lock(&snapshot->lock);
-	snapshot->open_files--;
+	if (--snapshot->open_files == 0)
+		g_cond_broadcast(&snapshot->closed);
+	g_mutex_unlock(&snapshot->lock);
+}
+
+void snapshot_wait_closed(Snapshot *snapshot)
+{
+	gint64 ends = g_get_monotonic_time() + CLOSING_US;
+
+	g_mutex_lock(&snapshot->lock);
+	while (snapshot->open_files > 0 && g_cond_wait_until(&snapshot->closed,
+		&snapshot->lock, ends))
+		continue;
 	g_mutex_unlock(&snapshot->lock);
 }
 

@@ -238,6 +238,8 @@ bool vm_commit(Vm *vm, bool force, GError **error)
 			"released");
 		return false;
 	}
+	if (!force)
+		snapshot_wait_closed(snapshot);
 	commit_snapshot(vm, snapshot, force, &failure);
 	if (failure)
 		g_prefix_error(&failure, "VM %s: ", vm->config->name);
@@ -279,12 +281,24 @@ static int begin_release(Vm *vm, bool force, Snapshot **snapshot)
 	return error;
 }
 
+/* Whoever has just closed a file may go on. */
+static void wait_closed(Vm *vm)
+{
+	g_autoptr(Snapshot) snapshot = vm_snapshot(vm);
+
+	if (snapshot)
+		snapshot_wait_closed(snapshot);
+}
+
 bool vm_release(Vm *vm, bool force, GError **error)
 {
 	g_autoptr(Snapshot) snapshot = NULL;
 	GError *failure = NULL;
-	int refused = begin_release(vm, force, &snapshot);
+	int refused;
 
+	if (!force)
+		wait_closed(vm);
+	refused = begin_release(vm, force, &snapshot);
 	if (refused) {
 		fleece_set_error(error, refused, "VM %s: %s",
 			vm->config->name, refused == ENOENT ?

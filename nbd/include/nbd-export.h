@@ -41,6 +41,8 @@ typedef struct {
 	unsigned max_in_flight;   /* requests at once over all connections;
 				   * 0: as many as the connections take (16
 				   * each, QEMU's limit) */
+	unsigned on_one;          /* requests at once on one connection; 0: no
+				   * limit but our own */
 	unsigned piece;           /* a read is sent in pieces that do not reach
 				   * over a multiple of it; 0: in one */
 	unsigned block;           /* reads and trims are multiples of it at the

@@ -65,4 +65,8 @@ bool snapshot_is_committed(Snapshot *snapshot);
 bool snapshot_open(Snapshot *snapshot);
 void snapshot_close(Snapshot *snapshot);
 
+/* Waits a moment for files to be closed: the kernel says it only after
+ * close(2) has returned, and perhaps after what the closer did next. */
+void snapshot_wait_closed(Snapshot *snapshot);
+
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Snapshot, snapshot_unref)

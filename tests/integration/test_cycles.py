@@ -16,7 +16,7 @@ import images
 import scene
 from growth import Growth
 
-CYCLES = int(os.environ.get("FLEECEFS_TEST_CYCLES", "6"))
+CYCLES = int(os.environ.get("FLEECEFS_TEST_CYCLES", "4"))
 RING = guest.Ring(slots=256, drives=2)
 # a machine that is busy for a minute is no failed copy
 PATIENCE = 120
