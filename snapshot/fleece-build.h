@@ -2,9 +2,9 @@
 /*
  * fleece-build.h - what the steps of a set-up share
  *
- * fleece.c prepares and exports, fleece-point.c makes the instant,
- * fleece-chain.c does what belongs to a chain, fleece-freeze.c what belongs
- * to the guest's filesystems.
+ * fleece.c prepares, fleece-point.c makes the instant, fleece-export.c shows
+ * it; fleece-chain.c does what belongs to a chain, fleece-freeze.c what
+ * belongs to the guest's filesystems.
  */
 #pragma once
 
@@ -52,6 +52,15 @@ typedef struct {
 	unsigned freeze_undo; /* 0: none that we still have to see to */
 	Fleece *fleece;
 } FleeceBuild;
+
+/* Registers what is about to be made. */
+bool fleece_build_undo(FleeceBuild *build, enum undo_kind kind, const char *a,
+	GError **error);
+
+/* Runs the step for each disk, in QEMU's order, until one fails: the message
+ * names it. */
+typedef bool BuildStep(FleeceBuild *build, BuildDisk *disk, GError **error);
+bool fleece_build_each(FleeceBuild *build, BuildStep *step, GError **error);
 
 /*
  * The instant, and the snapshot-access nodes that show it: from its return on
@@ -114,3 +123,13 @@ const char *fleece_chain_context(const BuildDisk *disk);
 
 /* The disk's maps have been read. */
 void fleece_chain_shown(const BuildDisk *disk);
+
+/* Starts QEMU's NBD server, on a socket in a directory of our own. */
+bool fleece_serve(FleeceBuild *build, GError **error);
+
+/*
+ * Exports each disk at the instant, connects to it, reads its maps and gives
+ * all to its view, which is attached then.  The directory is gone afterwards:
+ * nobody else connects.
+ */
+bool fleece_export(FleeceBuild *build, GError **error);
