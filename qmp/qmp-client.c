@@ -25,7 +25,6 @@ struct QmpClient {
 	bool lost; /* after a failure that was no refusal */
 	unsigned major, minor, micro;
 	char *version_text;
-	json_object *schema; /* NULL until asked for */
 };
 
 static bool is_timeout(const GError *error)
@@ -249,7 +248,6 @@ void qmp_client_free(QmpClient *client)
 		return;
 	autofd_clear(&client->fd);
 	qmp_wire_free(client->wire);
-	json_object_put(client->schema);
 	g_free(client->session);
 	g_free(client->version_text);
 	g_free(client);
@@ -276,14 +274,6 @@ unsigned qmp_client_timeout(const QmpClient *client)
 void qmp_client_set_timeout(QmpClient *client, unsigned timeout_ms)
 {
 	client->timeout_ms = timeout_ms;
-}
-
-json_object *qmp_client_schema(QmpClient *client, GError **error)
-{
-	if (!client->schema)
-		client->schema = qmp_execute(client, "query-qmp-schema", NULL,
-			QMP_NO_FD, error);
-	return client->schema;
 }
 
 void qmp_client_linger(QmpClient *client)

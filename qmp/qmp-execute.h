@@ -29,9 +29,6 @@ json_object *qmp_execute(QmpClient *client, const char *command,
 bool qmp_execute_void(QmpClient *client, const char *command,
 	json_object *arguments, GError **error);
 
-/* The reply of query-qmp-schema, a list; fetched once.  The client's. */
-json_object *qmp_client_schema(QmpClient *client, GError **error);
-
 /*
  * Waits until QEMU says something or a short while went by, to look at its
  * state again then: an event has no id, and the one we wait for may have

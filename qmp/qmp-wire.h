@@ -15,7 +15,7 @@
 
 #include "qmp-json.h"
 
-/* query-qmp-schema, the longest reply known, has about 300 KB. */
+/* The longest reply that is asked for lists a VM's nodes: about 1 KB each. */
 #define QMP_WIRE_MAX_SIZE (16u << 20)
 #define QMP_WIRE_MAX_DEPTH 64
 

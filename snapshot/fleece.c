@@ -158,11 +158,7 @@ static bool gather_facts(QmpClient *client, QemuFacts *facts, GError **error)
 	facts->version = QEMU_VERSION(major, minor, micro);
 	iothreads = qmp_query_iothreads(client, error);
 	facts->iothreads = iothreads > 0;
-	return iothreads >= 0 &&
-	       qmp_schema_has_driver_option(client, "copy-before-write",
-		       "on-cbw-error", &facts->filter_breaks, error) &&
-	       qmp_schema_has_argument(client, "blockdev-backup",
-		       "on-cbw-error", &facts->job_breaks, error);
+	return iothreads >= 0;
 }
 
 static bool make_plan(FleeceBuild *build, GError **error)

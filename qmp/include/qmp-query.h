@@ -81,18 +81,3 @@ char *qmp_query_uuid(QmpClient *client, GError **error);
  * ("running", "paused", "io-error"), to be freed with g_free(). */
 bool qmp_query_status(QmpClient *client, bool *running, char **status,
 	GError **error);
-
-/*
- * Whether command (a QMP command's name) takes the argument arg, after
- * query-qmp-schema; every variant of a union counts.  The schema is fetched
- * once a client.  Sets *has.
- */
-bool qmp_schema_has_argument(QmpClient *client, const char *command,
-	const char *arg, bool *has, GError **error);
-
-/*
- * The same for a driver's option of blockdev-add ("copy-before-write",
- * "on-cbw-error").
- */
-bool qmp_schema_has_driver_option(QmpClient *client, const char *driver,
-	const char *option, bool *has, GError **error);

@@ -20,8 +20,6 @@
 typedef struct {
 	unsigned version;     /* QEMU_VERSION(...) */
 	bool iothreads;       /* the VM has any */
-	bool filter_breaks;   /* copy-before-write knows on-cbw-error */
-	bool job_breaks;      /* blockdev-backup knows on-cbw-error */
 } QemuFacts;
 
 typedef struct {

@@ -11,7 +11,6 @@
 struct QmpClient {
 	QmpWire *wire;
 	FakeQmpWatch *watch;
-	json_object *schema;
 };
 
 QmpClient *fake_qmp_new(FuzzInput in, FakeQmpWatch *watch)
@@ -29,7 +28,6 @@ void qmp_client_free(QmpClient *client)
 	if (!client)
 		return;
 	qmp_wire_free(client->wire);
-	json_object_put(client->schema);
 	g_free(client);
 }
 
@@ -75,12 +73,4 @@ bool qmp_execute_void(QmpClient *client, const char *command,
 		QMP_NO_FD, error);
 
 	return value;
-}
-
-json_object *qmp_client_schema(QmpClient *client, GError **error)
-{
-	if (!client->schema)
-		client->schema = qmp_execute(client, "query-qmp-schema", NULL,
-			QMP_NO_FD, error);
-	return client->schema;
 }

@@ -157,21 +157,16 @@ static bool ask(unsigned which, QmpClient *client, GError **error)
 	case 9:
 		return qmp_qom_has(client, "p", "q", &has, error);
 	case 10:
-		return qmp_schema_has_argument(client, "c", "a", &has, error);
-	case 11:
-		return qmp_schema_has_driver_option(client, "d", "o", &has,
-			error);
-	case 12:
 		return ask_status(client, error);
-	case 13:
+	case 11:
 		return ask_fd(client, error);
-	case 14:
+	case 12:
 		return qmp_remove_fds_noted(client, "note", error);
-	case 15:
+	case 13:
 		return qmp_block_export_del(client, "e", error);
-	case 16:
+	case 14:
 		return qmp_job_cancel(client, "j", error);
-	case 17:
+	case 15:
 		return qmp_query_iothreads(client, error) >= 0;
 	default:
 		return ask_list(which % 4, client, error);
@@ -181,7 +176,7 @@ static bool ask(unsigned which, QmpClient *client, GError **error)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	FuzzInput in = { data, size };
-	unsigned which = fuzz_byte(&in) % 18;
+	unsigned which = fuzz_byte(&in) % 16;
 	g_autoptr(QmpClient) client = fake_qmp_new(in, NULL);
 	g_autoptr(GError) error = NULL;
 	bool good = ask(which, client, &error);

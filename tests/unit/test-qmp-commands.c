@@ -94,82 +94,6 @@ static void test_query_lists(void)
 	g_assert_cmpint(qmp_query_iothreads(client, NULL), ==, 2);
 }
 
-/* Entities as QEMU 7.2 names them, with a circle that it has not. */
-#define SCHEMA                                                                 \
-	"[{\"name\": \"blockdev-add\", \"meta-type\": \"command\", "           \
-	"\"arg-type\": \"1\", \"ret-type\": \"0\"}, "                          \
-	"{\"name\": \"1\", \"meta-type\": \"object\", \"tag\": \"driver\", "   \
-	"\"members\": [{\"name\": \"driver\", \"type\": \"2\"}, "              \
-	"{\"name\": \"discard\", \"type\": \"2\"}], "                          \
-	"\"variants\": [{\"case\": \"raw\", \"type\": \"3\"}, "                \
-	"{\"case\": \"copy-before-write\", \"type\": \"4\"}, "                 \
-	"{\"case\": \"gone\", \"type\": \"99\"}]}, "                           \
-	"{\"name\": \"2\", \"meta-type\": \"enum\", \"values\": [\"raw\"]}, "  \
-	"{\"name\": \"3\", \"meta-type\": \"object\", "                        \
-	"\"members\": [{\"name\": \"offset\", \"type\": \"int\"}]}, "          \
-	"{\"name\": \"4\", \"meta-type\": \"object\", "                        \
-	"\"members\": [{\"name\": \"on-cbw-error\", \"type\": \"2\"}], "       \
-	"\"variants\": [{\"case\": \"x\", \"type\": \"1\"}]}, "                \
-	"{\"name\": \"stop\", \"meta-type\": \"command\", "                    \
-	"\"arg-type\": \"0\", \"ret-type\": \"0\"}, "                          \
-	"{\"name\": \"0\", \"meta-type\": \"object\", \"members\": []}]"
-
-static const ScriptedStep schema_steps[] = { {
-	.command = "query-qmp-schema",
-	.reply = RETURN(SCHEMA),
-} };
-
-static void test_schema_arguments(void)
-{
-	static const struct {
-		const char *command;
-		const char *arg;
-		bool has;
-	} cases[] = {
-		{ "blockdev-add", "driver", true },
-		{ "blockdev-add", "offset", true },
-		{ "blockdev-add", "on-cbw-error", true },
-		{ "blockdev-add", "raw", false },
-		{ "stop", "driver", false },
-		{ "no-command", "driver", false },
-	};
-	g_auto(Session) session = session_start(schema_steps, 1);
-
-	for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
-		bool has = !cases[i].has;
-
-		g_assert_true(qmp_schema_has_argument(session.client,
-			cases[i].command, cases[i].arg, &has, NULL));
-		g_assert_cmpint(has, ==, cases[i].has);
-	}
-}
-
-static void test_schema_options(void)
-{
-	static const struct {
-		const char *driver;
-		const char *option;
-		bool has;
-	} cases[] = {
-		{ "copy-before-write", "on-cbw-error", true },
-		{ "copy-before-write", "discard", true },
-		{ "copy-before-write", "cbw-timeout", false },
-		{ "raw", "offset", true },
-		{ "raw", "on-cbw-error", false },
-		{ "gone", "offset", false },
-		{ "no-driver", "discard", false },
-	};
-	g_auto(Session) session = session_start(schema_steps, 1);
-
-	for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
-		bool has = !cases[i].has;
-
-		g_assert_true(qmp_schema_has_driver_option(session.client,
-			cases[i].driver, cases[i].option, &has, NULL));
-		g_assert_cmpint(has, ==, cases[i].has);
-	}
-}
-
 static void test_file_child(void)
 {
 	static const char reply[] = RETURN(
@@ -501,9 +425,6 @@ int main(int argc, char **argv)
 	g_test_init(&argc, &argv, NULL);
 	g_test_add_func("/qmp-commands/query-block", test_query_block);
 	g_test_add_func("/qmp-commands/query-lists", test_query_lists);
-	g_test_add_func("/qmp-commands/schema-arguments",
-		test_schema_arguments);
-	g_test_add_func("/qmp-commands/schema-options", test_schema_options);
 	g_test_add_func("/qmp-commands/file-child", test_file_child);
 	g_test_add_func("/qmp-commands/qom", test_qom);
 	g_test_add_func("/qmp-commands/arguments", test_arguments);

@@ -62,20 +62,6 @@ static bool call_status(QmpClient *client, GError **error)
 	return ok;
 }
 
-static bool call_argument(QmpClient *client, GError **error)
-{
-	bool has;
-
-	return qmp_schema_has_argument(client, "c", "arg", &has, error);
-}
-
-static bool call_option(QmpClient *client, GError **error)
-{
-	bool has;
-
-	return qmp_schema_has_driver_option(client, "d", "opt", &has, error);
-}
-
 static bool call_child(QmpClient *client, GError **error)
 {
 	return free_text(qmp_query_file_child(client, "n", error));
@@ -186,28 +172,6 @@ static const Case cases[] = {
 		RETURN("{\"running\": \"yes\", \"status\": \"running\"}"),
 		RETURN("{\"running\": true, \"status\": 1}"),
 		RETURN("[]"),
-	} },
-	{ "query-qmp-schema", call_argument, {
-		RETURN("{}"),
-		RETURN("[{\"name\": \"c\"}]"),
-		RETURN("[{\"name\": \"c\", \"arg-type\": 1}]"),
-		RETURN("[{\"name\": \"c\", \"arg-type\": \"1\"}, "
-		       "{\"name\": \"1\", \"members\": {}}]"),
-		RETURN("[{\"name\": \"c\", \"arg-type\": \"1\"}, "
-		       "{\"name\": \"1\", \"variants\": 7}]"),
-		RETURN("[{\"name\": \"c\", \"arg-type\": \"1\"}, "
-		       "{\"name\": \"1\", \"variants\": [7]}]"),
-		RETURN("[{\"name\": \"c\", \"arg-type\": \"1\"}, "
-		       "{\"name\": \"1\", \"variants\": [{\"case\": \"x\"}]}]"),
-	} },
-	{ "query-qmp-schema", call_option, {
-		RETURN("{}"),
-		RETURN("[{\"name\": \"blockdev-add\"}]"),
-		RETURN("[{\"name\": \"blockdev-add\", \"arg-type\": \"1\"}, "
-		       "{\"name\": \"1\"}]"),
-		RETURN("[{\"name\": \"blockdev-add\", \"arg-type\": \"1\"}, "
-		       "{\"name\": \"1\", \"variants\": "
-		       "[{\"case\": \"d\"}]}]"),
 	} },
 	{ "x-debug-query-block-graph", call_child, {
 		RETURN("{}"),

@@ -107,8 +107,7 @@ static bool plan_row(const Row *row, QemuPlan *plan, GError **error)
 {
 	Settings settings = { .method = row->asked, .cbw_timeout = WANTED,
 		.unsafe_qemu = row->unsafe };
-	QemuFacts facts = { row->version, row->iothreads, true,
-		row->version >= V(10, 1, 0) };
+	QemuFacts facts = { row->version, row->iothreads };
 
 	g_test_message("QEMU %u, iothreads %d, method %s, unsafe %d",
 		row->version, row->iothreads, method_to_text(row->asked),
@@ -182,32 +181,11 @@ static void test_the_way_out_is_named(void)
 	g_assert_null(strstr(second->message, "unsafe_qemu"));
 }
 
-/* A version says little: the schema is asked. */
-static void test_schema_decides(void)
-{
-	Settings settings = { .method = METHOD_AUTO, .cbw_timeout = WANTED };
-	QemuFacts facts = { V(10, 0, 13), false, true, true };
-	g_autoptr(GError) error = NULL;
-	QemuPlan plan;
-
-	g_assert_true(quirks_plan(&facts, &settings, &plan, NULL));
-	g_assert_cmpint(plan.method, ==, METHOD_JOB);
-	g_assert_false(plan.reserve_scratch);
-	facts.job_breaks = false;
-	facts.version = V(10, 1, 0);
-	g_assert_true(quirks_plan(&facts, &settings, &plan, NULL));
-	g_assert_cmpint(plan.method, ==, METHOD_FILTER);
-	facts.filter_breaks = false;
-	g_assert_false(quirks_plan(&facts, &settings, &plan, &error));
-	g_assert_error(error, FLEECE_ERROR, EOPNOTSUPP);
-	assert_words(error->message, TOO_OLD);
-}
-
 /* Only what is too long for QEMU is cut. */
 static void test_short_timeout(void)
 {
 	Settings settings = { .method = METHOD_FILTER, .cbw_timeout = 3 };
-	QemuFacts facts = { V(7, 2, 22), false, true, false };
+	QemuFacts facts = { V(7, 2, 22), false };
 	QemuPlan plan;
 
 	g_assert_true(quirks_plan(&facts, &settings, &plan, NULL));
@@ -236,7 +214,6 @@ int main(int argc, char **argv)
 	g_test_add_func("/quirks/allowed", test_allowed);
 	g_test_add_func("/quirks/refused", test_refused);
 	g_test_add_func("/quirks/way-out", test_the_way_out_is_named);
-	g_test_add_func("/quirks/schema", test_schema_decides);
 	g_test_add_func("/quirks/short-timeout", test_short_timeout);
 	g_test_add_func("/quirks/starts-empty", test_plan_starts_empty);
 	return g_test_run();
