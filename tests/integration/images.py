@@ -13,15 +13,16 @@ import subprocess
 import tempfile
 
 KiB, MiB = 1 << 10, 1 << 20
-SIZE = 64 * MiB
+SIZE = 16 * MiB
+PATTERN_SIZE = 64 * MiB
 KINDS = ("raw", "qcow2", "qcow2-backing")
 
 # Where make() puts random data, as fractions of the size: away from the
-# tables below on a disk of SIZE.
+# tables below on a disk of PATTERN_SIZE.
 FIRST, SECOND, THIRD = 5 / 32, 20 / 32, 26 / 32
 
-# QEMU's own table for fleecing tests (its iotest image-fleecing), as
-# (pattern, offset, length): what the disk holds at the instant, what the
+# QEMU's own table for fleecing tests (its iotest image-fleecing), on a disk of
+# PATTERN_SIZE, as (pattern, offset, length): what the disk holds at the instant, what the
 # guest then overwrites, what stays zero, and what the overwrites left.
 PATTERNS = ((0x5d, 0, 64 * KiB),
             (0xd5, 1 * MiB, 64 * KiB),

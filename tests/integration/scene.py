@@ -13,7 +13,7 @@ import guest
 import images
 from disk import Disk
 
-ODD_SIZE = 40 * images.MiB + 7 * 512
+ODD_SIZE = 10 * images.MiB + 7 * 512
 
 
 @dataclass

@@ -193,11 +193,12 @@ def test_proxy_faults(tmp, vm_factory, kind, at):
 
 
 @pytest.mark.parametrize("kind", images.KINDS)
-@pytest.mark.parametrize("size", (images.SIZE, 40 * images.MiB + 7 * 512))
+@pytest.mark.parametrize("size", (images.PATTERN_SIZE,
+                                  40 * images.MiB + 7 * 512))
 def test_content_sha(tmp, kind, size):
     """content_sha() sees every pattern, and each overwrite changes it."""
     fmt = images.fmt_of(kind)
-    patterns = images.PATTERNS if size == images.SIZE else ()
+    patterns = images.PATTERNS if size == images.PATTERN_SIZE else ()
     path = images.make(kind, f"{tmp}/i", size, patterns=patterns)
     assert images.virtual_size(path, fmt) == size
     raw = images.to_raw(path, fmt, f"{tmp}/raw")

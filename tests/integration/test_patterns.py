@@ -10,7 +10,7 @@ METHODS = ("filter", "job")
 
 
 def disks_of(kind):
-    """One disk that the patterns fit, and a second one of an odd size."""
+    """Two, the second one of an odd size."""
     return (("va", kind, images.SIZE), ("vb", "qcow2", scene.ODD_SIZE))
 
 
@@ -19,7 +19,8 @@ def disks_of(kind):
 def test_image_fleecing_patterns(tmp, vm_factory, mount_factory, kind,
                                  method):
     """Partial, adjacent and unallocated overwrites never show."""
-    patterned = scene.build(tmp, vm_factory, disks_of(kind)[:1],
+    patterned = scene.build(tmp, vm_factory,
+                            (("va", kind, images.PATTERN_SIZE),),
                             patterns=images.PATTERNS)
     vm = patterned.vm
     mnt = mount_factory(vm.qmp_path, f"method={method}")

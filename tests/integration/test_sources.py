@@ -30,7 +30,7 @@ def test_directory(tmp, vm_factory, mount_factory, method):
     assert sorted(os.listdir(mnt.path)) == ["web01", "web02"]
     for one in scenes:
         one.vm.write("va", 0, 16 * images.MiB, 0xee)
-        one.vm.write("vb", 0, 16 * images.MiB, 0xdd)
+        one.vm.write("vb", 0, 8 * images.MiB, 0xdd)
     for one in scenes:
         one.assert_shown(mnt)
         assert mnt.vm_status(one.vm.name)["state"] == "live"
