@@ -22,6 +22,7 @@ struct NbdConnection {
 	/* The opening thread's, then the loop's thread's. */
 	struct nbd_handle *handle; /* NULL when closed */
 	GQueue in_flight;          /* NbdRequest, the oldest first */
+	uint64_t awaited;          /* bytes of their replies */
 	GQueue *finished;          /* NbdRequest */
 	char *broken;              /* why, or NULL */
 };
@@ -143,6 +144,12 @@ bool nbd_connection_open_server(NbdConnection *connection,
 	       ask_what_it_is(connection, error);
 }
 
+static uint64_t reply_size(const NbdRequest *request)
+{
+	return NBD_REPLY_SIZE(
+		request->type == NBD_REQUEST_READ ? request->length : 0);
+}
+
 /* No callback of libnbd may call libnbd: the request is only put aside. */
 static void request_end(NbdRequest *request, int error)
 {
@@ -158,6 +165,7 @@ static void request_end(NbdRequest *request, int error)
 	/* What libnbd says of requests that its death cut off. */
 	request->error = error == ENOTCONN ? EIO : error;
 	request->connection = NULL;
+	connection->awaited -= reply_size(request);
 	g_queue_unlink(&connection->in_flight, &request->link);
 	g_queue_push_tail_link(connection->finished, &request->link);
 }
@@ -236,6 +244,7 @@ void nbd_connection_issue(
 	request->connection = connection;
 	request->deadline = deadline;
 	g_queue_push_tail_link(&connection->in_flight, &request->link);
+	connection->awaited += reply_size(request);
 	/* A cookie only says that libnbd has queued it: it may have failed
 	 * and completed already.  Without one nothing was or will be called. */
 	if (send_request(connection, request) < 0) {
@@ -252,6 +261,11 @@ void nbd_connection_issue(
 unsigned nbd_connection_in_flight(const NbdConnection *connection)
 {
 	return connection->in_flight.length;
+}
+
+uint64_t nbd_connection_awaited(const NbdConnection *connection)
+{
+	return connection->awaited;
 }
 
 int64_t nbd_connection_deadline(const NbdConnection *connection)

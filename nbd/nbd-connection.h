@@ -24,6 +24,10 @@
 /* QEMU's server takes no more requests at once from one connection. */
 #define NBD_CONNECTION_MAX_IN_FLIGHT 16
 
+/* What the reply to a read of length bytes takes up in a socket: besides them
+ * a header and the kernel's own, which is 1.3 KiB for a unix socket. */
+#define NBD_REPLY_SIZE(length) ((uint64_t) (length) + 4096)
+
 /* A connection without a socket.  Requests that ended are appended to
  * finished, which must outlive it. */
 NbdConnection *nbd_connection_new(GQueue *finished);
@@ -67,6 +71,9 @@ void nbd_connection_issue(
 	NbdConnection *connection, NbdRequest *request, int64_t deadline);
 
 unsigned nbd_connection_in_flight(const NbdConnection *connection);
+
+/* Bytes of the replies to them, with what the kernel needs to keep each. */
+uint64_t nbd_connection_awaited(const NbdConnection *connection);
 
 /* The deadline of the oldest request in flight, NBD_NEVER without one. */
 int64_t nbd_connection_deadline(const NbdConnection *connection);

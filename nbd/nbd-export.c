@@ -103,6 +103,18 @@ static bool may_carry(
 	       nbd_connection_has_context(connection, request->context);
 }
 
+/* A request that is larger than all the room there is goes alone. */
+static bool fits(const NbdExport *export, const NbdConnection *connection,
+	const NbdRequest *request)
+{
+	uint64_t awaited = nbd_connection_awaited(connection);
+
+	if (request->type != NBD_REQUEST_READ || export->config.room == 0 ||
+		awaited == 0)
+		return true;
+	return awaited + NBD_REPLY_SIZE(request->length) <= export->config.room;
+}
+
 /*
  * The connection with the fewest requests in flight, NULL where there is none
  * now; *ever tells whether there can be one.
@@ -110,8 +122,7 @@ static bool may_carry(
 static NbdConnection *pick(
 	const NbdExport *export, const NbdRequest *request, bool *ever)
 {
-	unsigned on_one = export->config.on_one;
-	unsigned least = on_one ? on_one : NBD_CONNECTION_MAX_IN_FLIGHT;
+	unsigned least = NBD_CONNECTION_MAX_IN_FLIGHT;
 	NbdConnection *best = NULL;
 
 	*ever = false;
@@ -122,7 +133,7 @@ static NbdConnection *pick(
 		if (!may_carry(connection, request))
 			continue;
 		*ever = true;
-		if (in_flight < least) {
+		if (in_flight < least && fits(export, connection, request)) {
 			best = connection;
 			least = in_flight;
 		}

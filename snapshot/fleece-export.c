@@ -12,12 +12,12 @@
 #include "scratch.h"
 
 /*
- * Replies of this many clusters fit into a socket (net.core.wmem_default is
- * 208 KiB).  Of a dead daemon's sockets QEMU itself holds our ends, and nobody
- * reads from them: a reply that does not fit would keep its export there for
- * ever, even block-export-del mode=hard.
+ * Bytes of replies that fit into a socket (net.core.wmem_default is 208 KiB).
+ * Of a dead daemon's sockets QEMU itself holds our ends, and nobody reads from
+ * them: a reply that does not fit would keep its export there for ever, even
+ * block-export-del mode=hard.
  */
-#define REPLIES_MAX 3
+#define REPLIES_MAX (204 << 10)
 
 static unsigned count_connections(const FleeceBuild *build)
 {
@@ -215,7 +215,7 @@ static bool attach_view(FleeceBuild *build, BuildDisk *disk, GError **error)
 		.timeout_ms = request->settings->timeout_ms,
 		.read_timeout_ms = request->settings->read_timeout_ms,
 		.max_in_flight = build->fleece->plan.max_in_flight,
-		.on_one = REPLIES_MAX,
+		.room = REPLIES_MAX,
 		.piece = FLEECE_CLUSTER,
 		.lost = disk_view_lost,
 		.opaque = disk->view,

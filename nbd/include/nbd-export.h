@@ -41,8 +41,9 @@ typedef struct {
 	unsigned max_in_flight;   /* requests at once over all connections;
 				   * 0: as many as the connections take (16
 				   * each, QEMU's limit) */
-	unsigned on_one;          /* requests at once on one connection; 0: no
-				   * limit but our own */
+	uint64_t room;            /* bytes: replies to the reads under way on
+				   * one connection fit into so many; a read
+				   * that is longer goes alone; 0: no limit */
 	unsigned piece;           /* a read is sent in pieces that do not reach
 				   * over a multiple of it; 0: in one */
 	unsigned block;           /* reads and trims are multiples of it at the

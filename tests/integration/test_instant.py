@@ -63,23 +63,29 @@ def test_reads_while_the_guest_writes(tmp, vm_factory, mount_factory, method):
     living.assert_as_before()
 
 
-def start_reader(path):
-    """A process that reads the whole file again and again until it fails."""
-    return subprocess.Popen(
-        ["sh", "-c", 'while dd if="$1" of=/dev/null bs=1M; do :; done',
-         "reader", path], stderr=subprocess.DEVNULL)
+def start_readers(path, size, count):
+    """Processes that read the whole file, so many bytes at once, again and
+    again until it fails."""
+    return [subprocess.Popen(
+        ["sh", "-c", 'while dd if="$1" of=/dev/null bs="$2"; do :; done',
+         "reader", path, size], stderr=subprocess.DEVNULL)
+        for _ in range(count)]
 
 
-@pytest.mark.parametrize("words", (("discard",), ()), ids=("direct", "ahead"))
+@pytest.mark.parametrize("words, size, count", (
+    (("discard",), "1M", 1), ((), "1M", 1), (("discard",), "16k", 16)),
+    ids=("direct", "ahead", "small"))
 @pytest.mark.parametrize("iothread", (False, True))
-def test_killed_daemon(tmp, vm_factory, mount_factory, iothread, words):
+def test_killed_daemon(tmp, vm_factory, mount_factory, iothread, words, size,
+                       count):
     """kill -9 under readers: the guest lives on, QEMU is as it was, however
     much was under way."""
     living = scene.build_living(tmp, vm_factory, RING, disk_options={
         "iothread": iothread})
     vm = living.vm
     mnt = mount_factory(vm.qmp_path, *words)
-    readers = [start_reader(living.file(mnt, disk)) for disk in vm.disks]
+    readers = [reader for disk in vm.disks for reader in start_readers(
+        living.file(mnt, disk), size, count)]
     try:
         for disk in vm.disks:
             wait_for(lambda disk=disk:

@@ -143,6 +143,7 @@ void nbd_fixture_new_export(NbdFixture *f, uint64_t size,
 		.timeout_ms = 10000,
 		.read_timeout_ms = read_timeout_ms,
 		.max_in_flight = max_in_flight,
+		.room = f->room,
 		.lost = on_lost,
 		.opaque = f};
 

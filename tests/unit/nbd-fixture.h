@@ -24,6 +24,7 @@ typedef struct {
 	GSubprocess *process;
 	NbdLoop *loop;
 	NbdExport *export;
+	uint64_t room; /* of the exports that are made from now on */
 	gint lost; /* atomic: calls of lost() */
 } NbdFixture;
 
