@@ -181,7 +181,7 @@ def install_qcow2(image, ring=Ring()):
     return ring
 
 
-def wait_progress(vm, disk_id, writes=50, deadline=60):
+def wait_progress(vm, disk_id, writes=20, deadline=60):
     """Wait until the guest has finished that many more writes on the disk."""
     def done():
         vm.check_alive()

@@ -5,9 +5,9 @@ A clean run through the proxy says how many commands there are; then each of
 them meets each kind of fault.  Whatever happens, QEMU is as it was before and
 a guest that ran runs.
 
-A refusal meets every second command, the other faults, which cost more time,
-every fourth, each kind beginning at another; all meet every command where
-FLEECEFS_TESTS_FULL is set.
+A refusal meets every fourth command, the other faults every twelfth, each
+kind and each way to a snapshot beginning at another; all meet every command
+where FLEECEFS_TESTS_FULL is set.
 """
 
 import os
@@ -31,13 +31,22 @@ PAUSE = ("stop", "qom-set drive", "cont", "transaction", "blockdev-add",
          "qom-set identity")
 
 
-def numbers(total, kind):
-    """The numbers of the commands, from 1, that this kind of fault meets."""
+# method, paused, iothread
+STAGES = {"filter": ("filter", False, False),
+          "filter-paused": ("filter", True, False),
+          "filter-iothread": ("filter", False, True),
+          "job": ("job", False, False)}
+
+
+def numbers(stage, total, kind):
+    """The numbers of the commands, from 1, that this kind of fault meets:
+    others on each stage."""
     if FULL:
         return range(1, total + 1)
-    if kind == "fail":
-        return range(1, total + 1, 3)
-    return range(1 + len(kind) % 6, total + 1, 6)
+    step = 4 if kind == "fail" else 12
+    turn = list(STAGES.values()).index(
+        (stage.method, stage.paused, stage.iothread))
+    return range(1 + (turn + 4 * (len(kind) % 3)) % step, total + 1, step)
 
 
 class Stage:
@@ -45,6 +54,7 @@ class Stage:
 
     def __init__(self, tmp, vm_factory, proxy, method, paused, iothread=False):
         self.tmp, self.proxy, self.method = tmp, proxy, method
+        self.iothread = iothread
         self.scene = scene.build(tmp, vm_factory, TWO,
                                  disk_options={"iothread": iothread})
         proxy.target = self.scene.vm.qmp_path
@@ -108,9 +118,7 @@ def proxy(tmp):
         yield one
 
 
-@pytest.fixture(params=[("filter", False, False), ("filter", True, False),
-                        ("filter", False, True), ("job", False, False)],
-                ids=["filter", "filter-paused", "filter-iothread", "job"])
+@pytest.fixture(params=STAGES.values(), ids=STAGES)
 def stage(request, tmp, vm_factory, proxy):
     method, paused, iothread = request.param
     yield Stage(tmp, vm_factory, proxy, method, paused, iothread)
@@ -135,7 +143,7 @@ def fail_once(stage, fault, **how):
 def test_set_up_fails_at_every_command(stage, kind):
     commands = stage.setup_commands()
     assert len(commands) > 20
-    for number in numbers(len(commands), kind):
+    for number in numbers(stage, len(commands), kind):
         fail_once(stage, Fault(kind, number))
 
 
@@ -169,13 +177,13 @@ def test_teardown_meets_a_fault_at_every_command(stage, kind):
     unmount_with(stage, None)
     total = len(stage.proxy.log)
     assert total > 10
-    for number in numbers(total, kind):
+    for number in numbers(stage, total, kind):
         unmount_with(stage, Fault(kind, number))
 
 
 def test_killed_at_every_command(stage):
     """kill -9 of the daemon in the middle of a set-up."""
-    for number in numbers(len(stage.setup_commands()), "kill"):
+    for number in numbers(stage, len(stage.setup_commands()), "kill"):
         kill_at(stage, number)
 
 
