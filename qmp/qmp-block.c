@@ -10,7 +10,12 @@ bool qmp_blockdev_add_scratch(QmpClient *client, const char *node,
 		fdset_id);
 	json_object *arguments = qmp_strings("driver", "raw", "node-name",
 		node, "discard", "unmap", NULL);
+	json_object *cache = json_object_new_object();
 
+	/* Whoever stops the guest or deletes the node would have to wait until
+	 * all of it was on the device, for nothing; the guest waits along. */
+	json_object_object_add(cache, "no-flush", json_object_new_boolean(1));
+	json_object_object_add(arguments, "cache", cache);
 	/* A trim has to pass both layers to free anything. */
 	json_object_object_add(arguments, "file",
 		qmp_strings("driver", "file", "filename", path, "discard",

@@ -188,7 +188,8 @@ static void test_arguments(void)
 			RETURN("{}") },
 		{ "object-del", "{\"id\": \"i\"}", RETURN("{}") },
 		{ "blockdev-add", "{\"driver\": \"raw\", \"node-name\": \"s\", "
-			"\"discard\": \"unmap\", \"file\": {\"driver\": "
+			"\"discard\": \"unmap\", \"cache\": "
+			"{\"no-flush\": true}, \"file\": {\"driver\": "
 			"\"file\", \"filename\": \"/dev/fdset/3\", "
 			"\"discard\": \"unmap\"}}", RETURN("{}") },
 		{ "remove-fd", "{\"fdset-id\": 3}", RETURN("{}") },
