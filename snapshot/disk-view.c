@@ -46,6 +46,7 @@ struct DiskView {
 	GCond idle;            /* signalled when users drops to 0 */
 	unsigned users;        /* callers inside of export; lock */
 	int error;             /* 0, or what every read ends with; lock */
+	bool scratch_failed;   /* what QEMU reads of it may be wrong; lock */
 	bool closing;          /* disk_view_close() began; lock */
 	RangeSet *freed;       /* lock */
 	GQueue reads;          /* ReadOps under way; lock */
@@ -185,6 +186,33 @@ static void leave_export(DiskView *view)
 	g_mutex_unlock(&view->lock);
 }
 
+static int take_scratch(DiskView *view)
+{
+	int fd;
+
+	g_mutex_lock(&view->lock);
+	fd = autofd_steal(&view->scratch_fd);
+	g_mutex_unlock(&view->lock);
+	return fd;
+}
+
+/* Gives its space back, which can take long: not with the lock held. */
+static void empty_scratch(DiskView *view)
+{
+	AUTOFD int fd = take_scratch(view);
+
+	/* a paused QEMU may hold on to its duplicate for a while */
+	if (fd >= 0 && ftruncate(fd, 0) < 0)
+		g_debug("disk %s: scratch: %s", view->id, g_strerror(errno));
+}
+
+void disk_view_leave_scratch(DiskView *view)
+{
+	int fd = take_scratch(view);
+
+	autofd_clear(&fd);
+}
+
 void disk_view_close(DiskView *view)
 {
 	NbdExport *export;
@@ -199,12 +227,7 @@ void disk_view_close(DiskView *view)
 	g_mutex_unlock(&view->lock);
 	/* its completions still find the view */
 	g_clear_pointer(&export, nbd_export_free);
-	g_mutex_lock(&view->lock);
-	/* a paused QEMU may hold on to its duplicate for a while */
-	if (view->scratch_fd >= 0 && ftruncate(view->scratch_fd, 0) < 0)
-		g_debug("disk %s: scratch: %s", view->id, g_strerror(errno));
-	autofd_clear(&view->scratch_fd);
-	g_mutex_unlock(&view->lock);
+	empty_scratch(view);
 }
 
 static void issue_trim(TrimOp *op);
@@ -349,11 +372,35 @@ static void count_read_locked(DiskView *view, const ReadOp *op, int result)
 		view->stats.failed_reads++;
 }
 
+/* What QEMU has read from a scratch that failed need not be what it had put
+ * there. */
+int disk_view_check_scratch(DiskView *view)
+{
+	g_autofree char *why = NULL;
+	bool failed;
+	int lost;
+
+	g_mutex_lock(&view->lock);
+	lost = view->scratch_fd < 0 ? 0 :
+		scratch_lost(view->scratch_fd, view->size);
+	view->scratch_failed |= lost != 0;
+	failed = view->scratch_failed;
+	g_mutex_unlock(&view->lock);
+	if (lost) {
+		why = g_strdup_printf("its scratch space failed: what was "
+			"written to it could not be stored: %s",
+			g_strerror(lost));
+		fail_by_itself(view, ESTALE, why);
+	}
+	return failed ? ESTALE : 0;
+}
+
 static void read_done(void *opaque, int error)
 {
 	ReadOp *op = opaque;
 	DiskView *view = op->view;
-	int result = error ? read_result(view, op, error) : 0;
+	int result = error ? read_result(view, op, error) :
+			     disk_view_check_scratch(view);
 	bool waiting;
 
 	g_mutex_lock(&view->lock);

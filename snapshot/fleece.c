@@ -16,6 +16,7 @@
 #include "qmp-query.h"
 #include "recover.h"
 #include "scratch.h"
+#include "scratch-probe.h"
 
 /* How long an owner that is not known to be leaving is waited for: it may
  * just not have noticed yet that it was unmounted. */
@@ -217,6 +218,15 @@ static BuildDisk *build_disk_new(const FleeceBuild *build, unsigned number)
 	return disk;
 }
 
+/* Nobody could end a set-up that waits for it. */
+static bool check_scratch(FleeceBuild *build, GError **error)
+{
+	const Settings *settings = build->request->settings;
+
+	return scratch_check_answers(settings->scratch, settings->timeout_ms,
+		error);
+}
+
 /* Opens the scratch and makes the view that will own it. */
 static bool open_scratch(FleeceBuild *build, BuildDisk *disk, GError **error)
 {
@@ -250,7 +260,8 @@ static bool add_scratch(FleeceBuild *build, BuildDisk *disk, GError **error)
 	return fleece_build_undo(build, UNDO_FDSET, note, error) &&
 	       qmp_add_fd(
 		       build->client, disk->scratch_fd, note, &fdset, error) &&
-	       fleece_build_undo(build, UNDO_SCRATCH, disk->scratch, error) &&
+	       undo_list_add(build->request->undo, UNDO_SCRATCH, disk->scratch,
+		       build->request->settings->scratch, NULL, NULL, error) &&
 	       qmp_blockdev_add_scratch(
 		       build->client, disk->scratch, fdset, error) &&
 	       qmp_remove_fd(build->client, fdset, error);
@@ -275,6 +286,7 @@ static bool prepare(FleeceBuild *build, GError **error)
 	       check_server_free(build, error) && find_disks(build, error) &&
 	       fleece_chain_plan(build, error) &&
 	       fleece_chain_clean(build, error) &&
+	       check_scratch(build, error) &&
 	       fleece_build_each(build, add_scratch, error) &&
 	       fleece_serve(build, error);
 }
@@ -300,6 +312,8 @@ static void unwind(FleeceBuild *build)
 			return;
 	}
 	g_warning("%s; this is tried again", error->message);
+	for (guint i = 0; i < build->fleece->disks->len; i++)
+		disk_view_leave_scratch(build->fleece->disks->pdata[i]);
 }
 
 Fleece *fleece_new(const FleeceRequest *request, GError **error)
@@ -352,6 +366,10 @@ bool fleece_undo(
 {
 	g_autoptr(GError) failure = NULL;
 
+	if (!undo_list_has(list, UNDO_STOP) &&
+	    !undo_list_has(list, UNDO_THAW) &&
+	    !undo_list_wait_scratch(list, timeout_ms, error))
+		return false;
 	if (undo_once(list, qmp, timeout_ms, &failure))
 		return true;
 	if (!g_error_matches(failure, FLEECE_ERROR, ETIMEDOUT))

@@ -104,10 +104,11 @@ static void broken_done(void *opaque, const GError *error)
 
 	if (!error)
 		return;
-	if (error->code == EBUSY)
-		snapshot_cancel_break(snapshot);
-	else
+	/* the next look tries again */
+	if (error->code != EBUSY && error->code != ETIMEDOUT)
 		g_warning("%s", error->message);
+	else if (snapshot_cancel_break(snapshot) && error->code == ETIMEDOUT)
+		g_warning("%s; this is tried again", error->message);
 }
 
 /* Has a snapshot that broke taken out of QEMU, once. */
@@ -128,9 +129,12 @@ static bool survey(const ScratchWatch *watch, Look *look)
 	for (guint i = 0; i < vms->len; i++) {
 		g_autoptr(Snapshot) snapshot = vm_scratch(vms->pdata[i]) ?
 			vm_snapshot(vms->pdata[i]) : NULL;
-		enum snapshot_state state = snapshot ?
-			snapshot_get_state(snapshot, NULL) : SNAPSHOT_RELEASED;
+		enum snapshot_state state = SNAPSHOT_RELEASED;
 
+		if (snapshot) {
+			snapshot_check_scratch(snapshot);
+			state = snapshot_get_state(snapshot, NULL);
+		}
 		if (state == SNAPSHOT_LIVE)
 			add_user(watch, look, vms->pdata[i], snapshot);
 		else if (state == SNAPSHOT_BROKEN)

@@ -11,6 +11,9 @@
 #include "autofd.h"
 #include "fleece-error.h"
 
+/* So far behind its end there is no page of a file, however large pages are. */
+#define BEHIND (UINT64_C(64) << 20)
+
 /* A server that goes away would stall the guest's writes. */
 static bool check_filesystem(const char *directory, GError **error)
 {
@@ -78,6 +81,14 @@ uint64_t scratch_used(int fd)
 	struct stat st;
 
 	return fstat(fd, &st) < 0 ? 0 : (uint64_t)st.st_blocks * 512;
+}
+
+/* With no page in its range the call waits for none, and still says what has
+ * become of all others. */
+int scratch_lost(int fd, uint64_t size)
+{
+	return sync_file_range(fd, size + BEHIND, 1,
+		       SYNC_FILE_RANGE_WAIT_BEFORE) == 0 ? 0 : errno;
 }
 
 /* The next offset that is data, or is none; size where there is no other. */

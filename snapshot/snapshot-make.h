@@ -20,9 +20,13 @@ int snapshot_check_whole(Snapshot *snapshot, bool force, const char **why);
 void snapshot_break(Snapshot *snapshot, const char *why);
 
 /* True once for a snapshot that broke: the caller takes it out of QEMU, or
- * says that it cannot. */
+ * says that it cannot yet, which returns whether it says so for the first
+ * time. */
 bool snapshot_begin_break(Snapshot *snapshot);
-void snapshot_cancel_break(Snapshot *snapshot);
+bool snapshot_cancel_break(Snapshot *snapshot);
+
+/* Looks whether its scratch has failed: then it is broken. */
+void snapshot_check_scratch(Snapshot *snapshot);
 
 void snapshot_set_committed(Snapshot *snapshot);
 
@@ -30,9 +34,10 @@ void snapshot_set_committed(Snapshot *snapshot);
  * is not set. */
 bool snapshot_begin_release(Snapshot *snapshot, bool force);
 
-/* Ends what is under way in every disk and closes their connections; after
- * the fleece was taken out of QEMU. */
-void snapshot_end(Snapshot *snapshot);
+/* Ends what is under way in every disk and closes their connections and
+ * scratch; after the fleece was taken out of QEMU, or, where it was not taken
+ * out, with leave_scratch. */
+void snapshot_end(Snapshot *snapshot, bool leave_scratch);
 
 /* What it was made of; lives as long as the Snapshot. */
 const Fleece *snapshot_fleece(const Snapshot *snapshot);

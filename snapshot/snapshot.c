@@ -25,6 +25,7 @@ struct Snapshot {
 	unsigned open_files;       /* lock */
 	bool committed;            /* lock */
 	bool breaking;             /* it is being taken out of QEMU; lock */
+	bool delayed;              /* that had to wait once; lock */
 };
 
 static const char *const state_names[] = {
@@ -78,11 +79,22 @@ bool snapshot_begin_break(Snapshot *snapshot)
 	return begun;
 }
 
-void snapshot_cancel_break(Snapshot *snapshot)
+bool snapshot_cancel_break(Snapshot *snapshot)
 {
+	bool first;
+
 	g_mutex_lock(&snapshot->lock);
 	snapshot->breaking = false;
+	first = !snapshot->delayed;
+	snapshot->delayed = true;
 	g_mutex_unlock(&snapshot->lock);
+	return first;
+}
+
+void snapshot_check_scratch(Snapshot *snapshot)
+{
+	for (unsigned i = 0; i < snapshot_n_disks(snapshot); i++)
+		disk_view_check_scratch(snapshot_disk(snapshot, i));
 }
 
 Snapshot *snapshot_new_take(const char *vm, Fleece *fleece)
@@ -296,8 +308,13 @@ int snapshot_check_whole(Snapshot *snapshot, bool force, const char **why)
 	return is_open(snapshot) && !force ? EBUSY : 0;
 }
 
-void snapshot_end(Snapshot *snapshot)
+void snapshot_end(Snapshot *snapshot, bool leave_scratch)
 {
-	for (unsigned i = 0; i < snapshot_n_disks(snapshot); i++)
-		disk_view_close(snapshot_disk(snapshot, i));
+	for (unsigned i = 0; i < snapshot_n_disks(snapshot); i++) {
+		DiskView *disk = snapshot_disk(snapshot, i);
+
+		if (leave_scratch)
+			disk_view_leave_scratch(disk);
+		disk_view_close(disk);
+	}
 }

@@ -17,11 +17,16 @@
 #include "qmp-object.h"
 #include "qmp-query.h"
 #include "qmp-transaction.h"
+#include "scratch-probe.h"
 
 #define RUN_ATTEMPTS 3
 /* How long an agent is waited for in the midst of a list. */
 #define THAW_MS 5000
 #define THAW_RETRY_MS 100
+/* How long scratch is waited for while the monitor is held. */
+#define SCRATCH_MS 1000
+/* What is in the last pass has QEMU wait for its disks. */
+#define LAST_PASS 2
 
 struct UndoList {
 	char *vm;
@@ -382,7 +387,7 @@ static int pass_of(const Undo *undo)
 {
 	if (undo->kind == UNDO_STOP)
 		return 0;
-	return undo->kind == UNDO_THAW ? 1 : 2;
+	return undo->kind == UNDO_THAW ? 1 : LAST_PASS;
 }
 
 static const char *session_of(const UndoList *list)
@@ -427,12 +432,35 @@ static void forget_if_recovered(UndoList *list, QmpClient *client)
 	drop_all(list, UNDO_SERVER);
 }
 
+bool undo_list_wait_scratch(const UndoList *list, unsigned limit_ms,
+	GError **error)
+{
+	const char *before = "";
+
+	for (guint i = 0; i < list->undos->len; i++) {
+		const Undo *undo = list->undos->pdata[i];
+
+		if (undo->kind != UNDO_SCRATCH || !undo->b[0] ||
+		    g_str_equal(undo->b, before))
+			continue;
+		before = undo->b;
+		if (!scratch_check_answers(before, limit_ms, error)) {
+			g_prefix_error(error, "VM %s: undo: ", list->vm);
+			return false;
+		}
+	}
+	return true;
+}
+
 bool undo_list_run(UndoList *list, QmpClient *client, GError **error)
 {
 	g_autoptr(GError) first = NULL;
 
 	forget_if_recovered(list, client);
-	for (int pass = 0; pass < 3; pass++) {
+	for (int pass = 0; pass <= LAST_PASS; pass++) {
+		if (pass == LAST_PASS &&
+		    !undo_list_wait_scratch(list, SCRATCH_MS, error))
+			return false;
 		for (guint i = list->undos->len; i > 0; i--) {
 			const Undo *undo = list->undos->pdata[i - 1];
 

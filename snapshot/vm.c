@@ -7,7 +7,11 @@
 #include "commit.h"
 #include "fleece-error.h"
 #include "fleece.h"
+#include "scratch-probe.h"
 #include "snapshot-make.h"
+
+/* How long one attempt to take out what broke waits for scratch. */
+#define BREAK_MS 1000
 
 struct Vm {
 	VmConfig *config;
@@ -155,11 +159,10 @@ static Snapshot *take(Vm *vm, GError **error)
 }
 
 /* Takes what was made in QEMU out of it. */
-static void unmake(Vm *vm, GError **error)
+static bool unmake(Vm *vm, GError **error)
 {
-	if (vm->config->qmp)
-		fleece_undo(vm->undo, vm->config->qmp,
-			vm->config->settings->timeout_ms, error);
+	return !vm->config->qmp || fleece_undo(vm->undo, vm->config->qmp,
+		vm->config->settings->timeout_ms, error);
 }
 
 bool vm_take(Vm *vm, GError **error)
@@ -217,6 +220,12 @@ static bool commit_snapshot(Vm *vm, Snapshot *snapshot, bool force,
 		fleece_set_error(error, refused, "commit: %s", why);
 		return false;
 	}
+	/* a transaction has QEMU wait for all that is under way */
+	if (!scratch_check_answers(config->settings->scratch,
+		    config->settings->timeout_ms, error)) {
+		g_prefix_error(error, "commit: ");
+		return false;
+	}
 	if (!commit(snapshot_fleece(snapshot), config->name, config->qmp,
 		    config->settings, error))
 		return false;
@@ -257,8 +266,11 @@ bool vm_break(Vm *vm, GError **error)
 			vm->config->name);
 		return false;
 	}
-	unmake(vm, &failure);
-	snapshot_end(snapshot);
+	if (undo_list_wait_scratch(vm->undo, BREAK_MS, &failure))
+		unmake(vm, &failure);
+	/* one that cannot be taken out yet stays as it is */
+	if (!failure || failure->code != ETIMEDOUT)
+		snapshot_end(snapshot, false);
 	return finish(vm, snapshot, failure, error);
 }
 
@@ -294,6 +306,7 @@ bool vm_release(Vm *vm, bool force, GError **error)
 {
 	g_autoptr(Snapshot) snapshot = NULL;
 	GError *failure = NULL;
+	bool undone;
 	int refused;
 
 	if (!force)
@@ -307,7 +320,7 @@ bool vm_release(Vm *vm, bool force, GError **error)
 			"taken, committed or released");
 		return false;
 	}
-	unmake(vm, &failure);
-	snapshot_end(snapshot);
+	undone = unmake(vm, &failure);
+	snapshot_end(snapshot, !undone);
 	return finish(vm, NULL, failure, error);
 }

@@ -71,9 +71,20 @@ void disk_view_set_failed(DiskView *view,
 /* Makes every later read end with errnum; the first call counts. */
 void disk_view_fail(DiskView *view, int errnum);
 
-/* Ends requests under way, closes the connections and the scratch.  Later
- * reads end with ESTALE.  Blocks; not from a completion. */
+/* Ends requests under way, closes the connections, and empties and closes the
+ * scratch.  Later reads end with ESTALE.  Blocks; not from a completion. */
 void disk_view_close(DiskView *view);
+
+/* Closes the scratch as it is, since QEMU still has it: whoever would empty
+ * one that does not answer hangs. */
+void disk_view_leave_scratch(DiskView *view);
+
+/*
+ * ESTALE where the kernel could not store what QEMU had written to scratch,
+ * which QEMU is not told: what is read from there may be wrong, so this is
+ * also asked after each read.  It is told as QEMU's own break is.
+ */
+int disk_view_check_scratch(DiskView *view);
 
 /*
  * For this and the next one: the caller keeps the view until the function has

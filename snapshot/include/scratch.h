@@ -27,6 +27,14 @@ int scratch_open(const char *directory, uint64_t size, bool reserve,
 uint64_t scratch_used(int fd);
 
 /*
+ * The errno with which the kernel has failed to write pages of the file, which
+ * is of size bytes, to its device, or 0.  Such pages may be gone from memory,
+ * and reading them then gives what was there before.  Told once for each
+ * failure.  Waits for nothing.
+ */
+int scratch_lost(int fd, uint64_t size);
+
+/*
  * EXTENT_DIRTY where QEMU has put data into it, and perhaps where there is
  * none; what it has put there as zeros is none.  NULL with error set where
  * the filesystem does not say, or memory is short.

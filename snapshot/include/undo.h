@@ -32,7 +32,7 @@ enum undo_kind {
 	UNDO_STOP,       /* cont */
 	UNDO_BITMAP,     /* remove bitmap B of node A */
 	UNDO_SCRATCH,    /* blockdev-del A, unless a bitmap of it is in use:
-			  * QEMU would abort */
+			  * QEMU would abort; it lies in directory B */
 	UNDO_THAW,       /* thaw the guest whose agent listens at A */
 };
 
@@ -78,9 +78,18 @@ bool undo_list_has(const UndoList *list, enum undo_kind kind);
 bool undo_list_thaw(UndoList *list, unsigned limit_ms, GError **error);
 
 /*
+ * Waits until the filesystems answer that have scratch of the list on them;
+ * ETIMEDOUT where one does not within limit_ms.  Blocks.
+ */
+bool undo_list_wait_scratch(const UndoList *list, unsigned limit_ms,
+	GError **error);
+
+/*
  * Runs the list over client, newest first, dropping what is done.  Where the
  * note of the list's owner is gone, somebody has undone all this meanwhile:
- * the guest and the NBD server are left as they are then.  Returns
+ * the guest and the NBD server are left as they are then.  Where scratch does
+ * not answer, a guest that was stopped or frozen is let go, and that is all:
+ * ETIMEDOUT, for QEMU would stand still until it does.  Returns
  * false with the first error where something could not be undone and stays in
  * the list, or the connection failed.
  */
