@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "disk-view-read.h"
+#include "disk-view-struct.h"
 
 #include <errno.h>
 #include <string.h>
@@ -7,56 +7,7 @@
 
 #include "autofd.h"
 #include "fleece-error.h"
-#include "range-set.h"
 #include "scratch.h"
-
-#define TRIM_MAX (UINT64_C(1) << 30)
-
-typedef struct {
-	DiskView *view;
-	enum read_kind kind;
-	uint64_t start, end;
-	DiskDone *done;
-	void *opaque;
-	GList link; /* in view->reads, guarded by view->lock */
-} ReadOp;
-
-typedef struct {
-	DiskView *view;
-	uint64_t start, end;  /* what is to be trimmed, cluster-aligned */
-	uint64_t chunk_end;   /* how far the trim under way goes */
-	DiskDone *done;
-	void *opaque;
-	GList link; /* in view->trims while it waits for reads */
-} TrimOp;
-
-struct DiskView {
-	char *name, *id;
-	uint64_t size;
-	int scratch_fd;        /* -1: none */
-	BufferPool *buffers;   /* const */
-	unsigned cluster;      /* what trims are multiples of; 0: no trims */
-	bool foreign;          /* others run the server */
-	NbdExport *export;     /* set at attach; NULL after close */
-	ExtentList *extents;   /* set at attach, never changes */
-	uint64_t allocated, dirty; /* the same */
-	MapText *mapfile, *json; /* the same */
-
-	GMutex lock;
-	GCond idle;            /* signalled when users drops to 0 */
-	unsigned users;        /* callers inside of export; lock */
-	int error;             /* 0, or what every read ends with; lock */
-	bool scratch_failed;   /* what QEMU reads of it may be wrong; lock */
-	bool closing;          /* disk_view_close() began; lock */
-	RangeSet *freed;       /* lock */
-	GQueue reads;          /* ReadOps under way; lock */
-	GQueue trims;          /* TrimOps that wait for reads; lock */
-	DiskStats stats;       /* without scratch; lock */
-	bool refused;          /* a read was, and it was said; lock */
-	void (*failed)(void *, int, const char *); /* lock */
-	void *failed_opaque;   /* lock */
-	char *failed_why;      /* why error was set by ourselves; lock */
-};
 
 DiskView *disk_view_new_take(const char *name, const char *id, uint64_t size,
 	int scratch_fd)
@@ -74,6 +25,7 @@ DiskView *disk_view_new_take(const char *name, const char *id, uint64_t size,
 	g_cond_init(&view->idle);
 	g_queue_init(&view->reads);
 	g_queue_init(&view->trims);
+	view->owed = g_array_new(FALSE, FALSE, sizeof(Range));
 	return view;
 }
 
@@ -92,6 +44,7 @@ void disk_view_free(DiskView *view)
 	g_clear_pointer(&view->json, map_text_free);
 	g_clear_pointer(&view->extents, extent_list_free);
 	range_set_free(view->freed);
+	g_array_unref(view->owed);
 	buffer_pool_free(view->buffers);
 	autofd_clear(&view->scratch_fd);
 	g_mutex_clear(&view->lock);
@@ -168,9 +121,7 @@ void disk_view_fail(DiskView *view, int errnum)
 	g_mutex_unlock(&view->lock);
 }
 
-/* Every call into the export stands between these two, so that close can
- * wait for the last one. enter fails where there is nothing to call. */
-static bool enter_export_locked(DiskView *view)
+bool disk_view_enter_locked(DiskView *view)
 {
 	if (view->closing || !view->export)
 		return false;
@@ -178,7 +129,7 @@ static bool enter_export_locked(DiskView *view)
 	return true;
 }
 
-static void leave_export(DiskView *view)
+void disk_view_leave(DiskView *view)
 {
 	g_mutex_lock(&view->lock);
 	if (--view->users == 0)
@@ -228,92 +179,6 @@ void disk_view_close(DiskView *view)
 	/* its completions still find the view */
 	g_clear_pointer(&export, nbd_export_free);
 	empty_scratch(view);
-}
-
-static void issue_trim(TrimOp *op);
-
-static void end_trim(TrimOp *op, int error)
-{
-	op->done(op->opaque, error);
-	g_free(op);
-}
-
-/* What the one who punched gets for the error that the server sent. */
-static int trim_result(DiskView *view, int error)
-{
-	g_mutex_lock(&view->lock);
-	if (error && view->error)
-		error = view->error;
-	g_mutex_unlock(&view->lock);
-	return error;
-}
-
-static void trim_done(void *opaque, int error)
-{
-	TrimOp *op = opaque;
-
-	op->start = op->chunk_end;
-	if (error || op->start == op->end)
-		end_trim(op, trim_result(op->view, error));
-	else
-		issue_trim(op);
-}
-
-/* Sends the next piece of the trim. */
-static void issue_trim(TrimOp *op)
-{
-	DiskView *view = op->view;
-	bool entered;
-
-	g_mutex_lock(&view->lock);
-	entered = enter_export_locked(view);
-	g_mutex_unlock(&view->lock);
-	if (!entered) {
-		end_trim(op, ESTALE);
-		return;
-	}
-	op->chunk_end = MIN(op->end, op->start + TRIM_MAX);
-	nbd_export_trim_async(view->export, op->chunk_end - op->start,
-		op->start, trim_done, op);
-	leave_export(view);
-}
-
-static bool is_read_locked(DiskView *view, uint64_t start, uint64_t end)
-{
-	for (GList *link = view->reads.head; link; link = link->next) {
-		const ReadOp *op = link->data;
-
-		if (op->start < end && start < op->end)
-			return true;
-	}
-	return false;
-}
-
-/* Takes one waiting trim that no read stands in the way of any more. */
-static TrimOp *next_trim(DiskView *view)
-{
-	TrimOp *found = NULL;
-
-	g_mutex_lock(&view->lock);
-	for (GList *link = view->trims.head; link && !found;
-		link = link->next) {
-		TrimOp *op = link->data;
-
-		if (!is_read_locked(view, op->start, op->end))
-			found = op;
-	}
-	if (found)
-		g_queue_unlink(&view->trims, &found->link);
-	g_mutex_unlock(&view->lock);
-	return found;
-}
-
-static void issue_ready_trims(DiskView *view)
-{
-	TrimOp *op;
-
-	while ((op = next_trim(view)))
-		issue_trim(op);
 }
 
 /* Whether QEMU's snapshot-access says with this error that the range may not
@@ -411,7 +276,7 @@ static void read_done(void *opaque, int error)
 	op->done(op->opaque, result);
 	g_free(op);
 	if (waiting)
-		issue_ready_trims(view);
+		disk_view_issue_trims(view);
 }
 
 static bool is_hole(const DiskView *view, uint64_t start, uint64_t end)
@@ -430,7 +295,7 @@ static int begin_read(DiskView *view, ReadOp *op, bool hole)
 		error = view->error;
 	else if (range_set_overlaps(view->freed, op->start, op->end))
 		error = ENODATA;
-	else if (!hole && !enter_export_locked(view))
+	else if (!hole && !disk_view_enter_locked(view))
 		error = ESTALE;
 	if (error || hole)
 		count_read_locked(view, op, error);
@@ -459,7 +324,7 @@ void disk_view_read_as(DiskView *view, enum read_kind kind, void *buffer,
 	}
 	nbd_export_read_async(view->export, buffer, length, offset, read_done,
 		op);
-	leave_export(view);
+	disk_view_leave(view);
 }
 
 void disk_view_read(DiskView *view, void *buffer, size_t length,
@@ -490,49 +355,6 @@ uint64_t disk_view_next_kept(DiskView *view, uint64_t offset)
 	kept = range_set_next_gap(view->freed, offset);
 	g_mutex_unlock(&view->lock);
 	return kept;
-}
-
-/* Marks the range as freed.  Queues a trim and returns true where whole
- * clusters became free by it. */
-static bool queue_trim(DiskView *view, uint64_t start, uint64_t end,
-	DiskDone *done, void *opaque)
-{
-	Range grown, clusters;
-	bool trim;
-
-	g_mutex_lock(&view->lock);
-	trim = !range_set_contains(view->freed, start, end);
-	grown = range_set_add(view->freed, start, end);
-	view->stats.freed = range_set_total(view->freed);
-	trim = trim && view->cluster &&
-		range_whole_clusters(grown, start, end, view->cluster,
-			view->size, &clusters);
-	if (trim) {
-		TrimOp *op = g_new0(TrimOp, 1);
-
-		*op = (TrimOp){ view, clusters.start, clusters.end,
-			clusters.start, done, opaque, { .data = op } };
-		g_queue_push_tail_link(&view->trims, &op->link);
-	}
-	g_mutex_unlock(&view->lock);
-	return trim;
-}
-
-void disk_view_punch(DiskView *view, uint64_t offset, uint64_t length,
-	DiskDone *done, void *opaque)
-{
-	uint64_t end = MIN(view->size, offset + length);
-	int error;
-
-	g_mutex_lock(&view->lock);
-	error = view->error;
-	g_mutex_unlock(&view->lock);
-	if (error || offset >= end)
-		done(opaque, error);
-	else if (queue_trim(view, offset, end, done, opaque))
-		issue_ready_trims(view);
-	else
-		done(opaque, 0);
 }
 
 const char *disk_view_name(const DiskView *view)

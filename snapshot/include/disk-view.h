@@ -112,7 +112,9 @@ int disk_view_probe(DiskView *view);
 /*
  * Frees [offset, offset + length), cut to the disk: reading it is ENODATA
  * from now on, and the scratch of every cluster that is covered by now is
- * given back when done is called.
+ * given back when done is called.  Where that fails, done gets the error, the
+ * range is freed for readers all the same, and the next punch of the disk,
+ * whatever it frees, gives the scratch back too, or fails too.
  */
 void disk_view_punch(DiskView *view, uint64_t offset, uint64_t length,
 	DiskDone *done, void *opaque);

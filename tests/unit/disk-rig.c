@@ -28,6 +28,8 @@ static const char server[] =
 	"  echo \"sent $4 $3\" >>$dir/log;;\n"
 	"trim) " AT_WORK
 	"  echo \"trim $4 $3\" >>$dir/log\n"
+	"  error=$dir/trim-error\n"
+	"  if [ -e $error ]; then cat $error >&2; exit 1; fi\n"
 	"  dd if=/dev/zero of=$dir/disk bs=$3 seek=$4 count=1 status=none"
 	"    oflag=seek_bytes conv=notrunc;;\n";
 

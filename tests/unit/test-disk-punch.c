@@ -167,6 +167,27 @@ static void test_refused_read_of_a_freed_range(DiskRig *rig,
 	rig_read(rig, 0, 99, 0);
 }
 
+/* The reader's part is done all the same, and the scratch's with a later
+ * punch, whatever that frees. */
+static void test_failed_trim_is_tried_again(DiskRig *rig,
+	gconstpointer unused)
+{
+	g_log_set_always_fatal(G_LOG_FATAL_MASK);
+	rig_put(rig, "trim-error", "EIO");
+	rig_punch(rig, 0, 2 * CLUSTER, EIO);
+	rig_read(rig, 0, 1, ENODATA);
+	rig_punch(rig, 4 * CLUSTER, CLUSTER, EIO);
+	rig_punch(rig, 4 * CLUSTER, CLUSTER, EIO);
+	rig_remove(rig, "trim-error");
+	rig_remove(rig, "log");
+	rig_punch(rig, 100, 1, 0);
+	g_assert_cmpuint(trimmed_clusters(rig), ==, 0x13);
+	rig_remove(rig, "log");
+	rig_punch(rig, 0, 2 * CLUSTER, 0);
+	rig_assert_log(rig, "");
+	rig_assert_failed(rig, 0);
+}
+
 /* A disk that nobody writes to has no scratch: nothing is trimmed. */
 static void test_no_scratch(DiskRig *rig, gconstpointer unused)
 {
@@ -193,6 +214,7 @@ int main(int argc, char **argv)
 	add("/disk-punch/waits", test_trim_waits_for_the_read);
 	add("/disk-punch/passes", test_trim_passes_other_reads);
 	add("/disk-punch/refused", test_refused_read_of_a_freed_range);
+	add("/disk-punch/again", test_failed_trim_is_tried_again);
 	g_test_add("/disk-punch/no-scratch", DiskRig, NULL,
 		rig_set_up_read_only, test_no_scratch, rig_tear_down);
 	return g_test_run();
