@@ -97,6 +97,7 @@ static void serve(Filesystem *fs, struct fuse_session *session, int background)
 		log_init(LOG_TARGET_SYSTEM, fs->options->debug);
 		background_ready(background);
 	}
+	vm_set_say_scratch(fs->set);
 	fuse_loop_cfg_set_max_threads(config, FUSE_THREADS);
 	fuse_session_loop_mt(session, config);
 	fuse_loop_cfg_destroy(config);

@@ -21,6 +21,7 @@ static void block_free(QmpBlock *block)
 	g_free(block->qdev);
 	g_free(block->node);
 	g_free(block->driver);
+	g_free(block->file);
 	g_free(block);
 }
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(QmpBlock, block_free)
@@ -28,7 +29,7 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(QmpBlock, block_free)
 static bool parse_inserted(QmpBlock *block, const char *command,
 	json_object *inserted, GError **error)
 {
-	json_object *image;
+	json_object *image, *file;
 
 	block->inserted = true;
 	if (!qmp_reply_dup(command, inserted, "node-name", &block->node,
@@ -36,8 +37,11 @@ static bool parse_inserted(QmpBlock *block, const char *command,
 		!qmp_reply_dup(command, inserted, "drv", &block->driver,
 			error) ||
 		!qmp_reply_bool(command, inserted, "ro", &block->read_only,
-			error))
+			error) ||
+		!qmp_reply_optional(command, inserted, "file", json_type_string,
+			&file, error))
 		return false;
+	block->file = file ? g_strdup(json_object_get_string(file)) : NULL;
 	image = qmp_reply_member(command, inserted, "image", json_type_object,
 		error);
 	return image && qmp_reply_size(command, image, "virtual-size",

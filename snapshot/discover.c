@@ -66,6 +66,7 @@ static void disk_free(Disk *disk)
 	g_free(disk->type);
 	g_free(disk->node);
 	g_free(disk->driver);
+	g_free(disk->file);
 	g_free(disk);
 }
 
@@ -135,6 +136,7 @@ static bool add_disk(QmpClient *client, const QmpBlock *block,
 	disk->type = g_steal_pointer(&type);
 	disk->node = g_strdup(block->node);
 	disk->driver = g_strdup(block->driver);
+	disk->file = g_strdup(block->file);
 	disk->size = block->size;
 	disk->read_only = block->read_only;
 	g_ptr_array_add(disks, disk);

@@ -372,6 +372,16 @@ uint64_t disk_view_size(const DiskView *view)
 	return view->size;
 }
 
+bool disk_view_has_scratch(DiskView *view)
+{
+	bool has;
+
+	g_mutex_lock(&view->lock);
+	has = view->scratch_fd >= 0;
+	g_mutex_unlock(&view->lock);
+	return has;
+}
+
 const ExtentList *disk_view_extents(const DiskView *view)
 {
 	return view->extents;

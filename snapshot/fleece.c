@@ -316,6 +316,28 @@ static void unwind(FleeceBuild *build)
 		disk_view_leave_scratch(build->fleece->disks->pdata[i]);
 }
 
+/* Whoever fills that filesystem stops the guest. */
+static void warn_of_shared_scratch(FleeceBuild *build)
+{
+	const char *scratch = build->request->settings->scratch;
+
+	for (guint i = 0; i < build->found->len; i++) {
+		const Disk *disk = build->found->pdata[i];
+		char *warning;
+
+		if (disk->read_only || !disk->file ||
+		    !scratch_shares(scratch, disk->file))
+			continue;
+		warning = g_strdup_printf("scratch=%s is on the filesystem of "
+			"the image of disk %s: where that runs full, the guest "
+			"suffers", scratch, disk->id);
+		g_debug("VM %s: %s", build->request->vm, warning);
+		g_ptr_array_add(build->fleece->warnings, warning);
+		build->fleece->scratch_shared = true;
+		return;
+	}
+}
+
 Fleece *fleece_new(const FleeceRequest *request, GError **error)
 {
 	g_auto(FleeceBuild) build = {.request = request};
@@ -332,6 +354,7 @@ Fleece *fleece_new(const FleeceRequest *request, GError **error)
 		unwind(&build);
 		return NULL;
 	}
+	warn_of_shared_scratch(&build);
 	return g_steal_pointer(&build.fleece);
 }
 

@@ -285,3 +285,52 @@ void scratch_watch_space(ScratchWatch *watch, uint64_t *total, uint64_t *left)
 			(uint64_t)fs.f_blocks * fs.f_frsize)));
 	*total = used + *left;
 }
+
+/* What a snapshot takes where the guest overwrites all of its disks. */
+static uint64_t needed_by(const Snapshot *snapshot)
+{
+	uint64_t needed = 0;
+
+	for (unsigned i = 0; i < snapshot_n_disks(snapshot); i++) {
+		DiskView *disk = snapshot_disk(snapshot, i);
+
+		if (disk_view_has_scratch(disk))
+			needed += snapshot_chain(snapshot, i)->limited ?
+				disk_view_dirty(disk) : disk_view_size(disk);
+	}
+	return needed;
+}
+
+static uint64_t needed_by_all(VmSet *set, bool *shared)
+{
+	g_autoptr(GPtrArray) vms = vm_set_list(set);
+	uint64_t needed = 0;
+
+	*shared = false;
+	for (guint i = 0; i < vms->len; i++) {
+		g_autoptr(Snapshot) snapshot = vm_snapshot(vms->pdata[i]);
+
+		if (!snapshot)
+			continue;
+		needed += needed_by(snapshot);
+		*shared |= snapshot_fleece(snapshot)->scratch_shared;
+	}
+	return needed;
+}
+
+void scratch_watch_say(ScratchWatch *watch)
+{
+	bool shared;
+	uint64_t needed = needed_by_all(watch->set, &shared), total, left;
+	g_autofree char *worst = human_size(needed);
+	g_autofree char *allowed = NULL;
+
+	if (!needed)
+		return;
+	scratch_watch_space(watch, &total, &left);
+	allowed = human_size(total);
+	g_message("scratch: %s if the guests overwrite all that is shown; %s "
+		"may be used%s%s", worst, allowed, needed <= total ? "" :
+		", then a snapshot is given up", !shared ? "" :
+		"; it is on the filesystem of a guest's image");
+}

@@ -76,6 +76,15 @@ int scratch_open(const char *directory, uint64_t size, bool reserve,
 	return autofd_steal(&fd);
 }
 
+bool scratch_shares(const char *directory, const char *file)
+{
+	struct stat ours, theirs;
+
+	return file[0] == '/' && stat(directory, &ours) == 0 &&
+		stat(file, &theirs) == 0 && S_ISREG(theirs.st_mode) &&
+		ours.st_dev == theirs.st_dev;
+}
+
 uint64_t scratch_used(int fd)
 {
 	struct stat st;

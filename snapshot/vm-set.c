@@ -298,6 +298,11 @@ Snapshot *vm_set_by_serial(VmSet *set, uint32_t serial)
 	return found;
 }
 
+void vm_set_say_scratch(VmSet *set)
+{
+	scratch_watch_say(set->watch);
+}
+
 void vm_set_scratch_space(VmSet *set, uint64_t *total, uint64_t *left)
 {
 	*total = *left = 0;

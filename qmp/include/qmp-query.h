@@ -25,6 +25,7 @@ typedef struct {
 	bool inserted;      /* what follows is valid only then */
 	char *node;         /* node name of the root node */
 	char *driver;       /* driver of the root node: "qcow2", "throttle" */
+	char *file;         /* its image as QEMU names it; NULL: it does not */
 	bool read_only;
 	uint64_t size; /* virtual size in bytes */
 } QmpBlock;

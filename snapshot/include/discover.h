@@ -25,6 +25,7 @@ typedef struct {
 	char *type;     /* QOM type: "virtio-blk-device" */
 	char *node;     /* node name of its root node */
 	char *driver;   /* driver of that node */
+	char *file;     /* its image as QEMU names it, or NULL */
 	uint64_t size;  /* bytes */
 	bool read_only; /* served as it is, nothing is put above it */
 } Disk;

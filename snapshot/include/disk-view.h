@@ -123,6 +123,9 @@ const char *disk_view_name(const DiskView *view);
 const char *disk_view_id(const DiskView *view);
 uint64_t disk_view_size(const DiskView *view);
 
+/* Whether old blocks of it are copied aside. */
+bool disk_view_has_scratch(DiskView *view);
+
 /* Zero and dirty flags of every byte at the instant; never changes. */
 const ExtentList *disk_view_extents(const DiskView *view);
 

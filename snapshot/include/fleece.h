@@ -38,6 +38,7 @@ typedef struct {
 	uint64_t frozen;       /* how many of them */
 	gint64 freeze_us;      /* how long; 0: not */
 	GPtrArray *warnings;   /* texts, beside those of the plan */
+	bool scratch_shared;   /* it is on the filesystem of a disk's image */
 	char *qemu_version;    /* NULL where that is not known */
 	const char *method;    /* how it was built, static */
 	char *method_reason;   /* and why so */

@@ -29,6 +29,10 @@ void scratch_watch_free(ScratchWatch *watch);
 /* A snapshot has been taken.  Any thread. */
 void scratch_watch_wake(ScratchWatch *watch);
 
+/* Logs how much scratch the snapshots that stand can come to need, and how
+ * much there may be; nothing where they need none. */
+void scratch_watch_say(ScratchWatch *watch);
+
 /*
  * How much scratch all snapshots together may take, and how much of it is
  * left, in bytes: what the limit and the filesystem of scratch= allow.

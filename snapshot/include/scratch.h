@@ -23,6 +23,10 @@
 int scratch_open(const char *directory, uint64_t size, bool reserve,
 	GError **error);
 
+/* Whether file, a path, is on the same filesystem, as far as that can be seen
+ * from here. */
+bool scratch_shares(const char *directory, const char *file);
+
 /* The bytes it takes up on its filesystem now. */
 uint64_t scratch_used(int fd);
 

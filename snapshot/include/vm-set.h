@@ -59,6 +59,9 @@ enum vm_verb { VM_TAKE, VM_COMMIT, VM_RELEASE, VM_BREAK };
  * it. */
 typedef void VmDone(void *opaque, const GError *error);
 
+/* Logs how much scratch may come to be needed. */
+void vm_set_say_scratch(VmSet *set);
+
 /* How much scratch there may be in all and how much is left, in bytes; both
  * are 0 where no VM needs any. */
 void vm_set_scratch_space(VmSet *set, uint64_t *total, uint64_t *left);

@@ -185,6 +185,12 @@ class Mount:
         """One VM's entry in the live status."""
         return _entry(self.status()["vms"], "vm", vm)
 
+    def warnings(self, vm):
+        """Its warnings, without the one that is true of most tests: their
+        scratch is on the filesystem of their images."""
+        return [text for text in self.vm_status(vm)["warnings"]
+                if not text.startswith("scratch=")]
+
     def control(self, line):
         """Write a command to the control file; OSError tells why not."""
         fd = os.open(self.join(".fleecefs", "control"), os.O_WRONLY)

@@ -77,7 +77,7 @@ def test_order(tmp, vm_factory, method, disks, mode):
         assert agent.seen(THAW) == ("running", disks)
         assert not agent.frozen
         status = mnt.vm_status("web01")
-        assert (status["frozen"], status["warnings"]) == (2, [])
+        assert (status["frozen"], mnt.warnings("web01")) == (2, [])
         assert 0 < status["freeze_ms"] < 8000
         one.scene.assert_shown(mnt)
         mnt.umount()
@@ -165,7 +165,7 @@ def test_try_goes_on(stage, method, trouble):
         assert mnt.mounted(), mnt.report()
         status = mnt.vm_status("web01")
         assert status["frozen"] is None
-        assert word in status["warnings"][0], status
+        assert word in mnt.warnings("web01")[0], status
         assert word in mnt.stderr()
         assert (THAW in stage.agent.commands()) == thaws, stage.agent.log
         assert not stage.agent.frozen
@@ -225,7 +225,7 @@ def test_thawed_before_the_instant(stage, mode):
         assert mnt.mounted() == (mode == "try"), mnt.report()
         assert "of 2 filesystems frozen only 1" in mnt.stderr()
         if mode == "try":
-            assert mnt.vm_status("web01")["warnings"]
+            assert mnt.warnings("web01")
             mnt.umount()
     stage.assert_as_before()
 
@@ -264,7 +264,7 @@ def test_thaw_is_never_answered_try(stage):
     with stage.mount("freeze=try", "timeout=2") as mnt:
         assert mnt.mounted(), mnt.report()
         assert stage.vm.run_state() == "running" and stage.agent.frozen
-        (warning,) = mnt.vm_status("web01")["warnings"]
+        (warning,) = mnt.warnings("web01")
         assert "guest-fsfreeze-thaw: no answer within" in warning
         stage.scene.assert_shown(mnt)
         del stage.agent.trouble[THAW]

@@ -125,6 +125,28 @@ def test_broken_by_itself(tmp, vm_factory, mount_factory, scratch, disks):
     assert one.vm.run_state() == "running"
 
 
+def test_is_told_at_the_start(tmp, vm_factory, mount_factory, scratch):
+    """What it may come to, and whether the guest's own image is in danger."""
+    one = scene.build(tmp, vm_factory, TWO)
+    apart = mount_factory(one.vm.qmp_path, f"scratch={scratch}",
+                          "scratch_limit=9M", "snapshot=mount")
+    wait_for(lambda: "may be used" in apart.stderr(), what="the line")
+    assert ("scratch: 16 MiB if the guests overwrite all that is shown; "
+            "9.0 MiB may be used, then a snapshot is given up\n"
+            in apart.stderr())
+    assert apart.vm_status("web01")["warnings"] == apart.warnings("web01")
+    apart.umount()
+    shared = mount_factory(one.vm.qmp_path, f"scratch={tmp}", name="shared")
+    (warning,) = [text for text in shared.vm_status("web01")["warnings"]
+                  if text.startswith("scratch=")]
+    assert "image of disk va" in warning
+    wait_for(lambda: "it is on the filesystem of a guest's image"
+             in shared.stderr(), what="the line")
+    assert "guest's image" not in apart.stderr()
+    shared.umount()
+    one.assert_as_before()
+
+
 def test_df(tmp, vm_factory, mount_factory, scratch):
     """df shows what there may be of scratch, and what is left of that."""
     one = scene.build(tmp, vm_factory, TWO)
