@@ -389,8 +389,7 @@ bool fleece_undo(
 {
 	g_autoptr(GError) failure = NULL;
 
-	if (!undo_list_has(list, UNDO_STOP) &&
-	    !undo_list_has(list, UNDO_THAW) &&
+	if (!undo_list_keeps_guest(list) &&
 	    !undo_list_wait_scratch(list, timeout_ms, error))
 		return false;
 	if (undo_once(list, qmp, timeout_ms, &failure))

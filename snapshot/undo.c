@@ -25,6 +25,8 @@
 #define THAW_RETRY_MS 100
 /* How long scratch is waited for while the monitor is held. */
 #define SCRATCH_MS 1000
+/* How long an answer of its counts. */
+#define ANSWER_US (500 * G_TIME_SPAN_MILLISECOND)
 /* What is in the last pass has QEMU wait for its disks. */
 #define LAST_PASS 2
 
@@ -33,6 +35,7 @@ struct UndoList {
 	UndoMirror mirror;
 	GPtrArray *undos; /* Undo, oldest first */
 	unsigned last_id;
+	gint64 answered; /* when scratch did, monotonic us */
 };
 
 static void undo_free(Undo *undo)
@@ -432,11 +435,13 @@ static void forget_if_recovered(UndoList *list, QmpClient *client)
 	drop_all(list, UNDO_SERVER);
 }
 
-bool undo_list_wait_scratch(const UndoList *list, unsigned limit_ms,
-	GError **error)
+bool undo_list_wait_scratch(UndoList *list, unsigned limit_ms, GError **error)
 {
 	const char *before = "";
 
+	if (list->answered && g_get_monotonic_time() - list->answered <
+			ANSWER_US)
+		return true;
 	for (guint i = 0; i < list->undos->len; i++) {
 		const Undo *undo = list->undos->pdata[i];
 
@@ -448,8 +453,15 @@ bool undo_list_wait_scratch(const UndoList *list, unsigned limit_ms,
 			g_prefix_error(error, "VM %s: undo: ", list->vm);
 			return false;
 		}
+		list->answered = g_get_monotonic_time();
 	}
 	return true;
+}
+
+bool undo_list_keeps_guest(const UndoList *list)
+{
+	return undo_list_has(list, UNDO_STOP) ||
+		undo_list_has(list, UNDO_THAW);
 }
 
 bool undo_list_run(UndoList *list, QmpClient *client, GError **error)
@@ -555,6 +567,10 @@ bool undo_list_run_at(UndoList *list, const char *qmp, unsigned timeout_ms,
 		g_autoptr(QmpClient) client = NULL;
 
 		thaw_ahead(list);
+		/* others may want the monitor meanwhile */
+		if (!undo_list_keeps_guest(list) &&
+		    !undo_list_wait_scratch(list, SCRATCH_MS, error))
+			return false;
 		client = qmp_client_connect(qmp, timeout_ms, &failure);
 		if (!client && qemu_is_gone(failure)) {
 			run_without_qemu(list);

@@ -81,8 +81,11 @@ bool undo_list_thaw(UndoList *list, unsigned limit_ms, GError **error);
  * Waits until the filesystems answer that have scratch of the list on them;
  * ETIMEDOUT where one does not within limit_ms.  Blocks.
  */
-bool undo_list_wait_scratch(const UndoList *list, unsigned limit_ms,
-	GError **error);
+bool undo_list_wait_scratch(UndoList *list, unsigned limit_ms, GError **error);
+
+/* Whether there is a guest in it that was stopped or frozen: it is not kept
+ * waiting for any scratch. */
+bool undo_list_keeps_guest(const UndoList *list);
 
 /*
  * Runs the list over client, newest first, dropping what is done.  Where the
