@@ -8,8 +8,8 @@ It stands between one client at a time and QEMU, forwards everything with its
 file descriptors, and logs the name of each command.  Without a fault it
 changes nothing, so a first run's log tells how many commands there are to
 fail in the next ones.  With rewrite=f it is a QEMU that says other things:
-f(request, message) returns the message to pass on; request is None for the
-greeting and for events.
+f(request, message) returns the message to pass on, or bytes, which are passed
+on as they are; request is None for the greeting and for events.
 """
 
 import json
@@ -234,5 +234,6 @@ class _Session:
         if self.proxy.rewrite:
             request = self.asked.pop(ident, None)
             message = self.proxy.rewrite(request, message)
-            line = json.dumps(message).encode()
+            line = (message if isinstance(message, bytes)
+                    else json.dumps(message).encode())
         self.client.sendall(line + b"\n")
