@@ -299,7 +299,13 @@ static bool undo_owner(QmpClient *client, const Undo *undo, GError **error)
 	g_autoptr(Owner) owner = owner_read(client, &failure);
 
 	if (failure && !g_error_matches(failure, FLEECE_ERROR, EBADMSG)) {
-		g_propagate_error(error, g_steal_pointer(&failure));
+		/* who is refused an answer does not know that it is gone */
+		if (g_error_matches(failure, QMP_ERROR,
+			    QMP_ERROR_DEVICE_NOT_FOUND))
+			fleece_set_error(error, EPROTO, "%s",
+				failure->message);
+		else
+			g_propagate_error(error, g_steal_pointer(&failure));
 		return false;
 	}
 	if (!owner || !g_str_equal(owner->session, undo->a))
