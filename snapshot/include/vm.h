@@ -47,7 +47,8 @@ bool vm_take(Vm *vm, GError **error);
  * Ends the snapshot.  ENOENT where there is none, EBUSY where a data file is
  * open and force is not set.  Its directory is gone in any case but EBUSY;
  * another error says that something is left in QEMU, which is tried again
- * before the next snapshot and, at the end, by the guardian.
+ * before the next snapshot and, at the end, by the guardian; ETIMEDOUT also
+ * where scratch does not answer.
  */
 bool vm_release(Vm *vm, bool force, GError **error);
 
