@@ -8,7 +8,9 @@
  */
 #pragma once
 
-#include <gio/gio.h>
+#include <sys/types.h>
+
+#include <glib.h>
 
 #include "nbd-export.h"
 
@@ -21,7 +23,7 @@ typedef struct {
 	char *dir;
 	char *socket;
 	char *script;
-	GSubprocess *process;
+	pid_t process; /* 0: there is none */
 	NbdLoop *loop;
 	NbdExport *export;
 	uint64_t room; /* of the exports that are made from now on */
