@@ -149,18 +149,22 @@ static bool connect_export(
 	return true;
 }
 
-/* A limited filter refuses what became dirty after it was made, in a pause. */
+/* QEMU has one errno for what a filter does not let be read.  One that is
+ * limited refuses what became dirty after it was made, in a pause. */
 static bool explain_refusal(const BuildDisk *disk, GError **error)
 {
-	if (disk->part->limited && error &&
-		g_error_matches(*error, FLEECE_ERROR, EINVAL)) {
-		g_clear_error(error);
-		fleece_set_error(error, EAGAIN,
-			"something else than the "
+	if (!error || !g_error_matches(*error, FLEECE_ERROR, EINVAL))
+		return false;
+	g_clear_error(error);
+	if (disk->part->limited)
+		fleece_set_error(error, EAGAIN, "something else than the "
 			"guest (a block job, an NBD client?) wrote to it while "
 			"the guest was stopped: try again, or without "
 			"view=delta");
-	}
+	else
+		fleece_set_error(error, ESTALE, "QEMU gave the snapshot up "
+			"before it could be read: scratch space was full, or "
+			"slower than cbw_timeout");
 	return false;
 }
 

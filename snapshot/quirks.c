@@ -34,21 +34,16 @@ static bool job_breaks(unsigned version)
 	return version >= QEMU_VERSION(10, 1, 0);
 }
 
-static enum method choose(const QemuFacts *facts, const Settings *settings,
-	QemuPlan *plan)
+/* The job never lets go of a guest's write that waits for scratch: there is no
+ * cbw-timeout for it, not even where it knows on-cbw-error. */
+static enum method choose(const Settings *settings, QemuPlan *plan)
 {
 	if (settings->method != METHOD_AUTO) {
 		plan->reason = "asked for";
 		return settings->method;
 	}
-	if (job_breaks(facts->version)) {
-		plan->reason = "blockdev-backup knows on-cbw-error here: one "
-			       "transaction, no pause, and a failing scratch "
-			       "never reaches the guest";
-		return METHOD_JOB;
-	}
-	plan->reason = "blockdev-backup lacks on-cbw-error here: only the "
-		       "filter keeps a failing scratch away from the guest";
+	plan->reason = "only the filter keeps a scratch that fails, or does "
+		       "not answer, away from the guest";
 	return METHOD_FILTER;
 }
 
@@ -177,7 +172,7 @@ bool quirks_plan(const QemuFacts *facts, const Settings *settings,
 			"with on-cbw-error)");
 		return false;
 	}
-	plan->method = choose(facts, settings, plan);
+	plan->method = choose(settings, plan);
 	if (!check_job(facts, plan, error) ||
 	    !check_iothreads(facts, settings, plan, error))
 		return false;

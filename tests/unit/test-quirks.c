@@ -81,8 +81,9 @@ static const Row allowed[] = {
 	{ V(10, 0, 13), IOTHREADS, JOB, 0, NULL, JOB, 0, 0, true },
 	{ V(10, 0, 13), NO_IOTHREADS, JOB, 0, NULL, JOB, 0, 0, true },
 	/* 10.1: the job knows on-cbw-error */
-	{ V(10, 1, 0), NO_IOTHREADS, AUTO, 0, NULL, JOB, 0, 0 },
-	{ V(10, 1, 0), IOTHREADS, AUTO, 0, NULL, JOB, 0, 0 },
+	{ V(10, 1, 0), NO_IOTHREADS, AUTO, 0, NULL, FILTER, 0, WANTED },
+	{ V(10, 1, 0), IOTHREADS, AUTO, 0, NULL, FILTER, 0, WANTED },
+	{ V(10, 1, 0), NO_IOTHREADS, JOB, 0, NULL, JOB, 0, 0 },
 	{ V(10, 1, 0), IOTHREADS, JOB, 0, NULL, JOB, 0, 0 },
 	{ V(10, 2, 2), IOTHREADS, FILTER, 0, NULL, FILTER, 0, WANTED },
 };
