@@ -5,6 +5,7 @@
 
 #include "fleece-error.h"
 #include "virt-connect.h"
+#include "virt-limit.h"
 #include "virt-xml.h"
 
 #define POLL_US (20 * G_TIME_SPAN_MILLISECOND)
@@ -66,18 +67,30 @@ static char *checkpoint_xml(const VirtBackup *backup)
 	return g_string_free(xml, FALSE);
 }
 
+/* a is the job, b the checkpoint. */
+static bool begin(VirtDomainHandle *domain, const char *a, const char *b,
+	char **answer, GError **error)
+{
+	return virDomainBackupBegin(domain, a, b, 0) == 0 ||
+		virt_fail(error, "backup-begin");
+}
+
+static void abort_late(VirtDomainHandle *domain)
+{
+	virDomainAbortJob(domain);
+}
+
 bool virt_backup_begin(VirtHost *host, const char *uuid,
 	const VirtBackup *backup, GError **error)
 {
-	g_autoptr(VirtDomainHandle) domain = virt_lookup(host, uuid, error);
 	g_autofree char *job = backup_xml(backup);
 	g_autofree char *checkpoint = backup->checkpoint ?
 		checkpoint_xml(backup) : NULL;
 
-	if (!domain)
-		return false;
-	return virDomainBackupBegin(domain, job, checkpoint, 0) == 0 ||
-		virt_fail(error, "backup-begin");
+	VirtDeed deed = { begin, abort_late, job, checkpoint,
+		backup->timeout_ms };
+
+	return virt_act(host, uuid, &deed, NULL, error);
 }
 
 void virt_job_free(VirtJob *job)
@@ -123,19 +136,44 @@ static VirtJob *job_parse(const char *xml, GError **error)
 	return g_steal_pointer(&job);
 }
 
+/* libvirt then has a job, but nothing to tell about it ("backup job data
+ * missing"). */
+static bool is_being_begun(VirtDomainHandle *domain)
+{
+	virDomainJobInfo job;
+
+	return virDomainGetJobInfo(domain, &job) < 0 &&
+		virGetLastErrorCode() == VIR_ERR_INTERNAL_ERROR;
+}
+
+bool virt_settle(VirtDomainHandle *domain, unsigned timeout_ms,
+	GError **error)
+{
+	gint64 ends = g_get_monotonic_time() +
+		timeout_ms * G_TIME_SPAN_MILLISECOND;
+
+	while (is_being_begun(domain)) {
+		if (g_get_monotonic_time() > ends) {
+			fleece_set_error(error, EBUSY, "libvirt: a backup job "
+				"is being begun, and does not get ready");
+			return false;
+		}
+		g_usleep(POLL_US);
+	}
+	return true;
+}
+
 VirtJob *virt_backup_job(VirtHost *host, const char *uuid, GError **error)
 {
 	g_autoptr(VirtDomainHandle) domain = virt_lookup(host, uuid, error);
 	g_autofree char *xml = NULL;
 
-	if (!domain)
+	if (!domain || !virt_settle(domain, virt_host_timeout(host), error))
 		return NULL;
 	xml = virt_text_take(virDomainBackupGetXMLDesc(domain, 0));
-	if (!xml) {
+	if (!xml)
 		virt_fail(error, "backup job");
-		return NULL;
-	}
-	return job_parse(xml, error);
+	return xml ? job_parse(xml, error) : NULL;
 }
 
 /* Whether no backup runs any more. */
@@ -150,17 +188,22 @@ static bool has_ended(VirtDomainHandle *domain)
 		virDomainIsActive(domain) == 0);
 }
 
-bool virt_backup_abort(VirtHost *host, const char *uuid, unsigned timeout_ms,
-	GError **error)
+static bool abort_job(VirtDomainHandle *domain, const char *a, const char *b,
+	char **answer, GError **error)
 {
+	return virDomainAbortJob(domain) == 0 || has_ended(domain) ||
+		virt_fail(error, "abort job");
+}
+
+bool virt_backup_abort(VirtHost *host, const char *uuid, GError **error)
+{
+	const VirtDeed deed = { abort_job };
 	g_autoptr(VirtDomainHandle) domain = virt_lookup(host, uuid, error);
 	gint64 ends = g_get_monotonic_time() +
-		timeout_ms * G_TIME_SPAN_MILLISECOND;
+		virt_host_timeout(host) * G_TIME_SPAN_MILLISECOND;
 
-	if (!domain)
+	if (!domain || !virt_act(host, uuid, &deed, NULL, error))
 		return false;
-	if (virDomainAbortJob(domain) < 0)
-		return has_ended(domain) || virt_fail(error, "abort job");
 	while (!has_ended(domain)) {
 		if (g_get_monotonic_time() > ends) {
 			fleece_set_error(error, ETIMEDOUT,

@@ -7,7 +7,11 @@
 
 #include "fleece-error.h"
 #include "virt-connect.h"
+#include "virt-limit.h"
 #include "virt-xml.h"
+
+/* A begin that takes longer is one of a QEMU that hangs. */
+#define SETTLE_MS 20000
 
 typedef virDomainCheckpoint VirtHandle;
 
@@ -165,26 +169,62 @@ bool virt_checkpoint_describe(VirtHost *host, const char *uuid,
 	return again || virt_fail(error, "checkpoint-create --redefine");
 }
 
-bool virt_checkpoint_delete(VirtHost *host, const char *uuid,
-	const char *name, bool *left, GError **error)
+static VirtHandle *lookup(VirtDomainHandle *domain, const char *name,
+	GError **error)
 {
-	g_autoptr(VirtHandle) handle = find(host, uuid, name, error);
-	g_autoptr(GError) failure = NULL;
+	VirtHandle *handle = virDomainCheckpointLookupByName(domain, name, 0);
 
-	if (left)
-		*left = false;
+	if (!handle)
+		virt_fail(error, "checkpoint");
+	return handle;
+}
+
+/* Where one of its bitmaps is not there. */
+static bool forget(VirtHandle *handle, GError *failure, char **answer,
+	GError **error)
+{
+	g_autoptr(GError) owned = failure;
+
+	if (owned->code == ENOTCONN || owned->code == EBUSY) {
+		g_propagate_error(error, g_steal_pointer(&owned));
+		return false;
+	}
+	*answer = g_strdup(owned->message);
+	return virDomainCheckpointDelete(handle,
+		       VIR_DOMAIN_CHECKPOINT_DELETE_METADATA_ONLY) == 0 ||
+		virt_fail(error, "checkpoint-delete");
+}
+
+/*
+ * The checkpoint is a; the answer is set where bitmaps stay.  One that is seen
+ * may be about to be made: only after that the wait tells.
+ */
+static bool delete(VirtDomainHandle *domain, const char *a, const char *b,
+	char **answer, GError **error)
+{
+	g_autoptr(VirtHandle) seen = lookup(domain, a, error);
+	g_autoptr(VirtHandle) handle = NULL;
+	GError *failure = NULL;
+
+	if (!seen || !virt_settle(domain, SETTLE_MS, error))
+		return false;
+	handle = lookup(domain, a, error);
 	if (!handle)
 		return false;
 	if (virDomainCheckpointDelete(handle, 0) == 0)
 		return true;
 	virt_fail(&failure, "checkpoint-delete");
-	if (failure->code == ENOTCONN || failure->code == EBUSY) {
-		g_propagate_error(error, g_steal_pointer(&failure));
-		return false;
-	}
+	return forget(handle, failure, answer, error);
+}
+
+bool virt_checkpoint_delete(VirtHost *host, const char *uuid,
+	const char *name, bool *left, GError **error)
+{
+	const VirtDeed deed = { delete, .a = name };
+	g_autofree char *answer = NULL;
+	bool deleted = virt_act(host, uuid, &deed, &answer, error);
+
 	if (left)
-		*left = true;
-	return virDomainCheckpointDelete(handle,
-		       VIR_DOMAIN_CHECKPOINT_DELETE_METADATA_ONLY) == 0 ||
-		virt_fail(error, "checkpoint-delete");
+		*left = answer;
+	return deleted;
 }

@@ -35,5 +35,13 @@ VirtDomainHandle *virt_lookup(VirtHost *host, const char *uuid,
  * false. */
 bool virt_fail(GError **error, const char *what);
 
+/*
+ * Waits until no backup is just being begun (virt-backup.c).  To delete the
+ * checkpoint that such a one makes crashes libvirtd, in 9.0 at least
+ * (virDomainMomentDropParent()).
+ */
+bool virt_settle(VirtDomainHandle *domain, unsigned timeout_ms,
+	GError **error);
+
 /* The text, which libvirt allocated, as one for g_free(); NULL for NULL. */
 char *virt_text_take(char *text);

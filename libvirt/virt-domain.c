@@ -2,10 +2,12 @@
 #include "virt-domain.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "fleece-error.h"
 #include "virt-connect.h"
+#include "virt-limit.h"
 
 #define POLL_US (50 * G_TIME_SPAN_MILLISECOND)
 #define NOTE_KEY "fleecefs"
@@ -90,22 +92,38 @@ bool virt_domain_state(VirtHost *host, const char *uuid,
 	return true;
 }
 
-bool virt_domain_suspend(VirtHost *host, const char *uuid, GError **error)
+static bool suspend(VirtDomainHandle *domain, const char *a, const char *b,
+	char **answer, GError **error)
 {
-	g_autoptr(VirtDomainHandle) domain = virt_lookup(host, uuid, error);
-
-	if (!domain)
-		return false;
 	return virDomainSuspend(domain) == 0 || virt_fail(error, "suspend");
 }
 
-bool virt_domain_resume(VirtHost *host, const char *uuid, GError **error)
+static bool resume(VirtDomainHandle *domain, const char *a, const char *b,
+	char **answer, GError **error)
 {
-	g_autoptr(VirtDomainHandle) domain = virt_lookup(host, uuid, error);
-
-	if (!domain)
-		return false;
 	return virDomainResume(domain) == 0 || virt_fail(error, "resume");
+}
+
+static void resume_late(VirtDomainHandle *domain)
+{
+	virDomainResume(domain);
+}
+
+bool virt_domain_suspend(VirtHost *host, const char *uuid,
+	unsigned timeout_ms, GError **error)
+{
+	const VirtDeed deed = { suspend, resume_late,
+		.timeout_ms = timeout_ms };
+
+	return virt_act(host, uuid, &deed, NULL, error);
+}
+
+bool virt_domain_resume(VirtHost *host, const char *uuid, unsigned timeout_ms,
+	GError **error)
+{
+	const VirtDeed deed = { resume, .timeout_ms = timeout_ms };
+
+	return virt_act(host, uuid, &deed, NULL, error);
 }
 
 bool virt_domain_wait_idle(VirtHost *host, const char *uuid,
@@ -149,72 +167,111 @@ unsigned virt_domain_number(VirtHost *host, const char *uuid)
 	return number == UINT_MAX ? 0 : number;
 }
 
-bool virt_domain_capacity(VirtHost *host, const char *uuid,
-	const char *target, uint64_t *size, GError **error)
+/* target is a; the answer is the number as text. */
+static bool capacity(VirtDomainHandle *domain, const char *a, const char *b,
+	char **answer, GError **error)
 {
-	g_autoptr(VirtDomainHandle) domain = virt_lookup(host, uuid, error);
 	virDomainBlockInfo info;
 
-	if (!domain)
-		return false;
-	if (virDomainGetBlockInfo(domain, target, &info, 0) < 0)
+	if (virDomainGetBlockInfo(domain, a, &info, 0) < 0)
 		return virt_fail(error, "size of the disk");
-	*size = info.capacity;
+	*answer = g_strdup_printf("%llu", info.capacity);
 	return true;
 }
 
-static VirtDomainHandle *with_agent(VirtHost *host, const char *uuid,
-	unsigned timeout_s, GError **error)
+bool virt_domain_capacity(VirtHost *host, const char *uuid,
+	const char *target, uint64_t *size, GError **error)
 {
-	VirtDomainHandle *domain = virt_lookup(host, uuid, error);
+	const VirtDeed deed = { capacity, .a = target };
+	g_autofree char *answer = NULL;
 
-	if (!domain ||
-	    virDomainAgentSetResponseTimeout(domain, timeout_s, 0) == 0)
-		return domain;
-	virt_fail(error, "guest agent");
-	virDomainFree(domain);
-	return NULL;
+	if (!virt_act(host, uuid, &deed, &answer, error))
+		return false;
+	*size = g_ascii_strtoull(answer, NULL, 10);
+	return true;
+}
+
+/* a is how many seconds the agent has; the answer is how many filesystems. */
+static bool prepare_agent(VirtDomainHandle *domain, const char *a,
+	GError **error)
+{
+	return virDomainAgentSetResponseTimeout(domain, atoi(a), 0) == 0 ||
+		virt_fail(error, "guest agent");
+}
+
+static bool freeze(VirtDomainHandle *domain, const char *a, const char *b,
+	char **answer, GError **error)
+{
+	int frozen;
+
+	if (!prepare_agent(domain, a, error))
+		return false;
+	frozen = virDomainFSFreeze(domain, NULL, 0, 0);
+	*answer = g_strdup_printf("%d", frozen);
+	return frozen >= 0 || virt_fail(error, "freeze");
+}
+
+static bool thaw(VirtDomainHandle *domain, const char *a, const char *b,
+	char **answer, GError **error)
+{
+	int thawed;
+
+	if (!prepare_agent(domain, a, error))
+		return false;
+	thawed = virDomainFSThaw(domain, NULL, 0, 0);
+	*answer = g_strdup_printf("%d", thawed);
+	return thawed >= 0 || virt_fail(error, "thaw");
+}
+
+static void thaw_late(VirtDomainHandle *domain)
+{
+	virDomainFSThaw(domain, NULL, 0, 0);
+}
+
+static bool ask_agent(VirtHost *host, const char *uuid, VirtAct *act,
+	void (*late)(VirtDomainHandle *domain), unsigned timeout_s,
+	unsigned *count, GError **error)
+{
+	g_autofree char *seconds = g_strdup_printf("%u", timeout_s);
+	const VirtDeed deed = { act, late, .a = seconds };
+	g_autofree char *answer = NULL;
+	bool done = virt_act(host, uuid, &deed, &answer, error);
+
+	*count = done ? atoi(answer) : 0;
+	return done;
 }
 
 bool virt_domain_freeze(VirtHost *host, const char *uuid, unsigned timeout_s,
 	unsigned *count, GError **error)
 {
-	g_autoptr(VirtDomainHandle) domain = with_agent(host, uuid, timeout_s,
+	return ask_agent(host, uuid, freeze, thaw_late, timeout_s, count,
 		error);
-	int frozen = domain ? virDomainFSFreeze(domain, NULL, 0, 0) : -1;
-
-	if (domain && frozen < 0)
-		virt_fail(error, "freeze");
-	*count = MAX(frozen, 0);
-	return frozen >= 0;
 }
 
 bool virt_domain_thaw(VirtHost *host, const char *uuid, unsigned timeout_s,
 	unsigned *count, GError **error)
 {
-	g_autoptr(VirtDomainHandle) domain = with_agent(host, uuid, timeout_s,
-		error);
-	int thawed = domain ? virDomainFSThaw(domain, NULL, 0, 0) : -1;
+	return ask_agent(host, uuid, thaw, NULL, timeout_s, count, error);
+}
 
-	if (domain && thawed < 0)
-		virt_fail(error, "thaw");
-	*count = MAX(thawed, 0);
-	return thawed >= 0;
+/* a is the element; NULL takes it away. */
+static bool set_note(VirtDomainHandle *domain, const char *a, const char *b,
+	char **answer, GError **error)
+{
+	return virDomainSetMetadata(domain, VIR_DOMAIN_METADATA_ELEMENT, a,
+		       NOTE_KEY, NOTE_URI, VIR_DOMAIN_AFFECT_LIVE) == 0 ||
+		virt_fail(error, "note of the owner");
 }
 
 bool virt_domain_set_note(VirtHost *host, const char *uuid, const char *note,
 	GError **error)
 {
-	g_autoptr(VirtDomainHandle) domain = virt_lookup(host, uuid, error);
 	g_autofree char *element = note ? g_markup_printf_escaped(
 		"<owner>%s</owner>", note) : NULL;
 
-	if (!domain)
-		return false;
-	return virDomainSetMetadata(domain, VIR_DOMAIN_METADATA_ELEMENT,
-		       element, NOTE_KEY, NOTE_URI,
-		       VIR_DOMAIN_AFFECT_LIVE) == 0 ||
-		virt_fail(error, "note of the owner");
+	const VirtDeed deed = { set_note, .a = element };
+
+	return virt_act(host, uuid, &deed, NULL, error);
 }
 
 /* libvirt gives the element as it stands: <owner>TEXT</owner>. */

@@ -5,10 +5,14 @@
 #include <stdlib.h>
 
 #include "fleece-error.h"
+#include "virt-limit.h"
 
 /* A libvirtd that does not answer for as long is given up. */
 #define KEEPALIVE_S 5
 #define KEEPALIVE_COUNT 3
+#define TIMEOUT_MS 30000
+/* libvirt waits for 30 seconds for a job to end, and then says which. */
+#define LIBVIRT_FIRST_MS 2000
 
 struct VirtHost {
 	char *uri;
@@ -19,7 +23,10 @@ struct VirtHost {
 	VirtConnection *connection; /* NULL: not yet; lock */
 	GThread *loop;              /* NULL: not yet; lock */
 	gint stop;                  /* atomic */
+	gint timeout_ms;            /* atomic */
 };
+
+static gint loops; /* that run; atomic */
 
 /* libvirt prints every error itself, unless it is told not to. */
 static void be_silent(void *opaque, virErrorPtr error)
@@ -33,6 +40,7 @@ VirtHost *virt_host_new(const char *uri, VirtNotify *notify, void *opaque)
 	host->uri = g_strdup(uri);
 	host->notify = notify;
 	host->opaque = opaque;
+	host->timeout_ms = TIMEOUT_MS;
 	g_mutex_init(&host->lock);
 	return host;
 }
@@ -40,6 +48,16 @@ VirtHost *virt_host_new(const char *uri, VirtNotify *notify, void *opaque)
 const char *virt_host_uri(const VirtHost *host)
 {
 	return host->uri;
+}
+
+void virt_host_set_timeout(VirtHost *host, unsigned timeout_ms)
+{
+	g_atomic_int_set(&host->timeout_ms, timeout_ms);
+}
+
+unsigned virt_host_timeout(const VirtHost *host)
+{
+	return g_atomic_int_get(&host->timeout_ms) + LIBVIRT_FIRST_MS;
 }
 
 static int code_of(const virError *failure)
@@ -134,7 +152,6 @@ static void wake_up(int timer, void *opaque)
 
 static void register_events(VirtHost *host, VirtConnection *connection)
 {
-	virConnectSetKeepAlive(connection, KEEPALIVE_S, KEEPALIVE_COUNT);
 	virConnectRegisterCloseCallback(connection, on_close, host, NULL);
 	virConnectDomainEventRegisterAny(connection, NULL,
 		VIR_DOMAIN_EVENT_ID_LIFECYCLE,
@@ -167,19 +184,61 @@ static void close_locked(VirtHost *host)
 	g_clear_pointer(&host->connection, virt_connection_unref);
 }
 
+typedef struct {
+	char *uri;
+	VirtConnection *connection;
+} Dialing;
+
+static void dialing_clear(gpointer data)
+{
+	Dialing *dialing = data;
+
+	g_free(dialing->uri);
+	g_clear_pointer(&dialing->connection, virt_connection_unref);
+}
+
+static bool dialing_run(gpointer data, GError **error)
+{
+	Dialing *dialing = data;
+
+	dialing->connection = virConnectOpenAuth(dialing->uri,
+		virConnectAuthPtrDefault, 0);
+	return dialing->connection || virt_fail(error, dialing->uri);
+}
+
+static VirtConnection *dial(VirtHost *host, GError **error)
+{
+	static const VirtWork work = { dialing_run, NULL, dialing_clear };
+	Dialing *dialing = g_atomic_rc_box_new0(Dialing);
+	g_autoptr(GError) failure = NULL;
+	VirtConnection *connection = NULL;
+
+	dialing->uri = g_strdup(host->uri);
+	if (virt_limited(&work, dialing, virt_host_timeout(host), &failure))
+		connection = g_steal_pointer(&dialing->connection);
+	g_atomic_rc_box_release_full(dialing, dialing_clear);
+	if (!failure)
+		return connection;
+	if (failure->code == EIO || failure->code == ETIMEDOUT)
+		failure->code = ENOTCONN;
+	g_propagate_error(error, g_steal_pointer(&failure));
+	return NULL;
+}
+
 static bool open_locked(VirtHost *host, GError **error)
 {
 	prepare_once(host);
-	if (host->notify && !host->loop)
+	if (host->notify && !host->loop) {
 		host->loop = g_thread_new("libvirt", run_loop, host);
-	host->connection = virConnectOpenAuth(host->uri,
-		virConnectAuthPtrDefault, 0);
-	if (!host->connection) {
-		virt_fail(error, host->uri);
-		if (error && *error && (*error)->code == EIO)
-			(*error)->code = ENOTCONN;
-		return false;
+		g_atomic_int_inc(&loops);
 	}
+	host->connection = dial(host, error);
+	if (!host->connection)
+		return false;
+	/* whichever loop runs sees to all connections */
+	if (g_atomic_int_get(&loops))
+		virConnectSetKeepAlive(host->connection, KEEPALIVE_S,
+			KEEPALIVE_COUNT);
 	if (host->notify)
 		register_events(host, host->connection);
 	return true;
@@ -207,6 +266,7 @@ void virt_host_free(VirtHost *host)
 	close_locked(host);
 	if (host->loop) {
 		g_atomic_int_set(&host->stop, 1);
+		g_atomic_int_add(&loops, -1);
 		virEventAddTimeout(0, wake_up, NULL, NULL);
 		g_thread_join(host->loop);
 	}

@@ -268,6 +268,7 @@ static void begin(DomainBuild *build)
 	Fleece *fleece = g_new0(Fleece, 1);
 
 	build->virt = domain_host_virt(build->request->host);
+	virt_host_set_timeout(build->virt, settings(build)->timeout_ms);
 	build->owner = owner_self(session, "live");
 	build->disks = g_ptr_array_new_with_free_func(
 		(GDestroyNotify)disk_free);

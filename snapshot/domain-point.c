@@ -13,12 +13,18 @@
  * whoever may connect. */
 #define BITMAP "fleecefs"
 
-/* How long a guest may stand still: libvirt makes the scratch images in this
- * time.  And how long it may be frozen, as in fleece-freeze.c. */
-#define PAUSE_LIMIT_MS 8000
+/* How long a guest may stand still, and how this is spent: libvirt makes the
+ * scratch images in it. */
+#define PAUSE_LIMIT_MS 9000
+#define STOP_MS 2000
+#define BEGIN_MS 5000
+#define CONT_MS 1500
+/* How long it may be frozen, as in fleece-freeze.c. */
 #define FREEZE_LIMIT_MS 8000
+#define FREEZE_BUDGET_MS 6200
 #define FREEZE_ANSWER_S 4
 #define THAW_ANSWER_S 4
+#define BEGIN_MIN_MS 500
 /* What a set-up that is being undone may take beside. */
 #define UNWIND_LIMIT_MS 60000
 #define RETRY_US (100 * G_TIME_SPAN_MILLISECOND)
@@ -216,14 +222,14 @@ static bool stop_guest(DomainBuild *build, GError **error)
 		    build->pause_undo, PAUSE_LIMIT_MS, error))
 		return false;
 	build->paused_since = g_get_monotonic_time();
-	return virt_domain_suspend(build->virt, uuid_of(build), error);
+	return virt_domain_suspend(build->virt, uuid_of(build), STOP_MS, error);
 }
 
 static bool let_go_on(DomainBuild *build, GError **error)
 {
 	if (!build->pause_undo)
 		return true;
-	if (!virt_domain_resume(build->virt, uuid_of(build), error))
+	if (!virt_domain_resume(build->virt, uuid_of(build), CONT_MS, error))
 		return false;
 	build->fleece->pause_us += g_get_monotonic_time() -
 		build->paused_since;
@@ -262,8 +268,23 @@ static bool name_next(DomainBuild *build, GError **error)
 		return true;
 	fleece->checkpoint = domain_checkpoint_name(build->next,
 		uuid_of(build));
-	return note_undo(build, UNDO_CHECKPOINT, fleece->checkpoint, NULL,
-		error);
+	return undo_list_add(build->request->undo, UNDO_CHECKPOINT,
+		uuid_of(build), fleece->checkpoint, build->owner->session,
+		NULL, error);
+}
+
+/* What it may take without keeping the guest for too long; 0: anything. */
+static unsigned begin_ms(const DomainBuild *build)
+{
+	unsigned limit = build->pause_undo ? BEGIN_MS : 0;
+	gint64 left;
+
+	if (!build->freeze_undo)
+		return limit;
+	left = FREEZE_BUDGET_MS -
+		(g_get_monotonic_time() - build->frozen_since) / 1000;
+	left = MAX(left, BEGIN_MIN_MS);
+	return limit ? MIN(limit, left) : left;
 }
 
 static bool begin_job(DomainBuild *build, GError **error)
@@ -278,6 +299,7 @@ static bool begin_job(DomainBuild *build, GError **error)
 		.description = description,
 		.disks = disks,
 		.n_disks = build->disks->len,
+		.timeout_ms = begin_ms(build),
 	};
 
 	return virt_backup_begin(build->virt, uuid_of(build), &backup, error);
@@ -356,12 +378,18 @@ bool domain_point(DomainBuild *build, GError **error)
 		end_freeze(build, error) && end_note(build, error);
 }
 
-void domain_point_unwind(DomainBuild *build)
+/* A QEMU that hangs keeps its guest by itself. */
+static void extend(DomainBuild *build, unsigned undo)
 {
 	const DomainRequest *request = build->request;
 
-	if (build->freeze_undo)
-		guardian_window_open(request->guardian, request->undo,
-			build->freeze_undo,
+	if (undo)
+		guardian_window_open(request->guardian, request->undo, undo,
 			settings(build)->timeout_ms + UNWIND_LIMIT_MS, NULL);
+}
+
+void domain_point_unwind(DomainBuild *build)
+{
+	extend(build, build->freeze_undo);
+	extend(build, build->pause_undo);
 }

@@ -2,6 +2,7 @@
 #include "domain-fleece.h"
 
 #include <errno.h>
+#include <unistd.h>
 
 #include "domain-checkpoints.h"
 #include "domain-owner.h"
@@ -28,7 +29,8 @@ static bool check_dead(const Owner *owner, GError **error)
 {
 	g_autoptr(Owner) self = owner_self("", "");
 
-	if (owner_is_alive(owner)) {
+	/* one of our own that came too late, when it was not waited for */
+	if (owner_is_alive(owner) && owner->pid != getpid()) {
 		fleece_set_error(error, EBUSY,
 			"fleecefs with pid %d has a snapshot of it",
 			owner->pid);

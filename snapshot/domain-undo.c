@@ -15,11 +15,6 @@
 #define RUN_ATTEMPTS 3
 #define THAW_S 5
 
-typedef struct {
-	VirtHost *host;
-	unsigned timeout_ms;
-} Place;
-
 static bool is_gone(GError **error)
 {
 	if (!g_error_matches(*error, FLEECE_ERROR, ENOENT))
@@ -30,28 +25,30 @@ static bool is_gone(GError **error)
 
 /* Only ours: between the look and the abort another can only have begun where
  * ours has ended by itself. */
-static bool undo_backup(const Place *place, const Undo *undo, GError **error)
+static bool abort_ours(VirtHost *host, const char *uuid, const char *session,
+	GError **error)
 {
 	g_autoptr(GError) failure = NULL;
-	g_autoptr(VirtJob) job = virt_backup_job(place->host, undo->a,
-		&failure);
+	g_autoptr(VirtJob) job = virt_backup_job(host, uuid, &failure);
 	g_autoptr(Owner) owner = job ? domain_owner_of(job) : NULL;
 
+	if (is_gone(&failure))
+		return true;
 	if (failure) {
 		g_propagate_error(error, g_steal_pointer(&failure));
 		return false;
 	}
-	if (!owner || !g_str_equal(owner->session, undo->b))
+	if (!owner || !g_str_equal(owner->session, session))
 		return true;
-	return virt_backup_abort(place->host, undo->a, place->timeout_ms,
-		error);
+	return virt_backup_abort(host, uuid, error);
 }
 
-static bool undo_checkpoint(const Place *place, const Undo *undo,
-	GError **error)
+/* Where it is there, its job may have begun after the one that was looked for
+ * by UNDO_BACKUP: who ordered it may be dead, libvirtd carries it out. */
+static bool undo_checkpoint(VirtHost *host, const Undo *undo, GError **error)
 {
-	g_autoptr(VirtCheckpoint) found = virt_checkpoint_find(place->host,
-		undo->a, undo->b, error);
+	g_autoptr(VirtCheckpoint) found = virt_checkpoint_find(host, undo->a,
+		undo->b, error);
 	g_autoptr(DomainCheckpoint) ours = found ?
 		domain_checkpoint_parse(found->name, found->description) :
 		NULL;
@@ -59,19 +56,20 @@ static bool undo_checkpoint(const Place *place, const Undo *undo,
 	if (!found)
 		return false;
 	return !ours || !ours->pending ||
-		virt_checkpoint_delete(place->host, undo->a, undo->b, NULL,
-			error);
+		(abort_ours(host, undo->a, undo->c, error) &&
+			virt_checkpoint_delete(host, undo->a, undo->b, NULL,
+				error));
 }
 
-static bool resume_from(const Place *place, const Undo *undo,
+static bool resume_from(VirtHost *host, const Undo *undo,
 	enum virt_state state, GError **error)
 {
 	enum virt_state now;
 
-	if (!virt_domain_state(place->host, undo->a, &now, error))
+	if (!virt_domain_state(host, undo->a, &now, error))
 		return false;
 	return now != state ||
-		virt_domain_resume(place->host, undo->a, error);
+		virt_domain_resume(host, undo->a, 0, error);
 }
 
 static bool undo_file(const Undo *undo, GError **error)
@@ -82,7 +80,7 @@ static bool undo_file(const Undo *undo, GError **error)
 	return false;
 }
 
-static bool undo_any(const Place *place, const Undo *undo, GError **error)
+static bool undo_any(VirtHost *host, const Undo *undo, GError **error)
 {
 	unsigned count;
 
@@ -93,18 +91,18 @@ static bool undo_any(const Place *place, const Undo *undo, GError **error)
 	case UNDO_FILE:
 		return undo_file(undo, error);
 	case UNDO_BACKUP:
-		return undo_backup(place, undo, error);
+		return abort_ours(host, undo->a, undo->b, error);
 	case UNDO_CHECKPOINT:
-		return undo_checkpoint(place, undo, error);
+		return undo_checkpoint(host, undo, error);
 	case UNDO_SUSPEND:
-		return resume_from(place, undo, VIRT_STATE_PAUSED, error);
+		return resume_from(host, undo, VIRT_STATE_PAUSED, error);
 	case UNDO_IO_ERROR:
-		return resume_from(place, undo, VIRT_STATE_IO_ERROR, error);
+		return resume_from(host, undo, VIRT_STATE_IO_ERROR, error);
 	case UNDO_FREEZE:
-		return virt_domain_thaw(place->host, undo->a, THAW_S, &count,
+		return virt_domain_thaw(host, undo->a, THAW_S, &count,
 			error);
 	case UNDO_NOTE:
-		return virt_domain_set_note(place->host, undo->a, NULL, error);
+		return virt_domain_set_note(host, undo->a, NULL, error);
 	default: /* of a QEMU whose monitor we have: undo.c */
 		g_assert_not_reached();
 	}
@@ -114,23 +112,23 @@ static bool undo_any(const Place *place, const Undo *undo, GError **error)
  * A domain that is off has no job, no note and no frozen guest any more; a
  * pending checkpoint of it cannot be deleted, and is by whoever comes next.
  */
-static bool is_off(const Place *place, const Undo *undo)
+static bool is_off(VirtHost *host, const Undo *undo)
 {
 	g_autoptr(GError) failure = NULL;
 	enum virt_state state;
 
-	return !virt_domain_state(place->host, undo->a, &state, &failure) &&
+	return !virt_domain_state(host, undo->a, &state, &failure) &&
 		g_error_matches(failure, FLEECE_ERROR, ENOENT);
 }
 
 static bool undo_one(void *opaque, const Undo *undo, bool *lost,
 	GError **error)
 {
-	const Place *place = opaque;
+	VirtHost *host = opaque;
 	g_autoptr(GError) failure = NULL;
 
-	if (undo_any(place, undo, &failure) || is_gone(&failure) ||
-	    is_off(place, undo))
+	if (undo_any(host, undo, &failure) || is_gone(&failure) ||
+	    is_off(host, undo))
 		return true;
 	*lost = g_error_matches(failure, FLEECE_ERROR, ENOTCONN);
 	g_propagate_error(error, g_steal_pointer(&failure));
@@ -140,9 +138,8 @@ static bool undo_one(void *opaque, const Undo *undo, bool *lost,
 bool domain_undo_run(UndoList *list, VirtHost *host, unsigned timeout_ms,
 	GError **error)
 {
-	Place place = { host, timeout_ms };
-
-	return undo_list_run_with(list, undo_one, &place, error);
+	virt_host_set_timeout(host, timeout_ms);
+	return undo_list_run_with(list, undo_one, host, error);
 }
 
 /* A connection that breaks in the midst of it is opened again. */

@@ -33,9 +33,11 @@ typedef struct {
 	const char *description; /* of it */
 	const VirtBackupDisk *disks; /* all of the domain */
 	unsigned n_disks;
+	unsigned timeout_ms;     /* 0: the host's */
 } VirtBackup;
 
-/* Begins the job: on success, the disks are exported. */
+/* Begins the job: on success, the disks are exported.  One that begins after
+ * the time is aborted at once; its checkpoint stays. */
 bool virt_backup_begin(VirtHost *host, const char *uuid,
 	const VirtBackup *backup, GError **error);
 
@@ -46,7 +48,7 @@ typedef struct {
 	GPtrArray *scratch; /* paths */
 } VirtJob;
 
-/* ENOENT where none runs. */
+/* Waits until one that is being begun is settled.  ENOENT where none runs. */
 VirtJob *virt_backup_job(VirtHost *host, const char *uuid, GError **error);
 void virt_job_free(VirtJob *job);
 
@@ -54,7 +56,6 @@ void virt_job_free(VirtJob *job);
  * Aborts whatever job the domain has, and waits until no backup runs any
  * more.  The caller has looked whose it is.
  */
-bool virt_backup_abort(VirtHost *host, const char *uuid, unsigned timeout_ms,
-	GError **error);
+bool virt_backup_abort(VirtHost *host, const char *uuid, GError **error);
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(VirtJob, virt_job_free)

@@ -32,9 +32,14 @@ enum virt_state {
 bool virt_domain_state(VirtHost *host, const char *uuid,
 	enum virt_state *state, GError **error);
 
-/* Stops its processors, or lets them go on. */
-bool virt_domain_suspend(VirtHost *host, const char *uuid, GError **error);
-bool virt_domain_resume(VirtHost *host, const char *uuid, GError **error);
+/*
+ * Stops its processors, or lets them go on; within timeout_ms, 0: that of the
+ * host.  One that is stopped later than that goes on at once.
+ */
+bool virt_domain_suspend(VirtHost *host, const char *uuid,
+	unsigned timeout_ms, GError **error);
+bool virt_domain_resume(VirtHost *host, const char *uuid, unsigned timeout_ms,
+	GError **error);
 
 /* Waits until no job keeps it; EBUSY where one still does after timeout_ms. */
 bool virt_domain_wait_idle(VirtHost *host, const char *uuid,

@@ -7,8 +7,8 @@
  *
  * Every function of this folder that takes a VirtHost blocks until libvirt
  * has answered, which may take 30 seconds where a job of somebody else's
- * keeps the domain; any thread may call, but none that was there before a
- * fork.  A VirtHost must not be shared over a fork.
+ * keeps the domain.  Any thread may call.  A VirtHost must not be used on both
+ * sides of a fork.
  *
  * Errors are FLEECE_ERRORs with libvirt's own words.  What the code says:
  *
@@ -16,7 +16,7 @@
  *   EBUSY      another job keeps the domain, libvirt waited for it in vain
  *   EUCLEAN    a checkpoint's bitmap is missing or broken
  *   EACCES     libvirt does not let us
- *   ETIMEDOUT  the guest agent did not answer, and may still do it
+ *   ETIMEDOUT  QEMU, or the guest agent, did not answer, and may still do it
  *   ENOTCONN   nobody answers at the URI, or the connection broke
  *   EIO        anything else
  */
@@ -46,6 +46,11 @@ VirtHost *virt_host_new(const char *uri, VirtNotify *notify, void *opaque);
 void virt_host_free(VirtHost *host);
 
 const char *virt_host_uri(const VirtHost *host);
+
+/* How long whatever needs QEMU's answer may take; 30 seconds, if not set.
+ * What takes longer ends with ETIMEDOUT. */
+void virt_host_set_timeout(VirtHost *host, unsigned timeout_ms);
+unsigned virt_host_timeout(const VirtHost *host);
 
 /* The version of the QEMU that domains are started with there, major * 10000
  * + minor * 100 + micro; 0 where it is not known. */

@@ -38,7 +38,8 @@ enum undo_kind {
 	UNDO_FILE,       /* unlink the file A */
 	/* of the libvirt domain with the UUID A: */
 	UNDO_BACKUP,     /* abort its backup job, if that is of session B */
-	UNDO_CHECKPOINT, /* delete checkpoint B, if it is still pending */
+	UNDO_CHECKPOINT, /* delete checkpoint B of session C, if it is still
+			  * pending */
 	UNDO_SUSPEND,    /* resume it, if it is paused */
 	UNDO_IO_ERROR,   /* resume it, if it is paused by a failed write */
 	UNDO_FREEZE,     /* thaw it through libvirt */
