@@ -168,9 +168,14 @@ VirtJob *virt_backup_job(VirtHost *host, const char *uuid, GError **error)
 	g_autoptr(VirtDomainHandle) domain = virt_lookup(host, uuid, error);
 	g_autofree char *xml = NULL;
 
-	if (!domain || !virt_settle(domain, virt_host_timeout(host), error))
+	if (!domain)
 		return NULL;
+	/* asking about a job that runs would ask QEMU, which may hang */
 	xml = virt_text_take(virDomainBackupGetXMLDesc(domain, 0));
+	if (!xml && !virt_settle(domain, virt_host_timeout(host), error))
+		return NULL;
+	if (!xml)
+		xml = virt_text_take(virDomainBackupGetXMLDesc(domain, 0));
 	if (!xml)
 		virt_fail(error, "backup job");
 	return xml ? job_parse(xml, error) : NULL;
