@@ -8,6 +8,7 @@
 #include "chain.h"
 #include "checkpoint-table.h"
 #include "ctl-command.h"
+#include "domain-checkpoints.h"
 #include "fleece-error.h"
 #include "instant.h"
 #include "owner.h"
@@ -64,7 +65,23 @@ static bool delete(QmpClient *client, GPtrArray *disks, Deletion *deletion,
 			error);
 }
 
-static bool do_vm(const VmConfig *vm, Deletion *deletion,
+static bool do_domain(const Source *source, const VmConfig *vm,
+	Deletion *deletion, CheckpointTable *table, GError **error)
+{
+	VirtHost *host = domain_host_virt(source_domains(source));
+	g_autoptr(GPtrArray) disks = NULL;
+
+	if (deletion->chain)
+		return domain_checkpoints_delete(host, vm->domain,
+			deletion->chain, deletion->instant_ms,
+			&deletion->deleted, error);
+	disks = domain_checkpoints_read(host, vm->domain, error);
+	if (disks)
+		checkpoint_table_add(table, vm->name, disks);
+	return disks;
+}
+
+static bool do_qemu(const VmConfig *vm, Deletion *deletion,
 	CheckpointTable *table, GError **error)
 {
 	g_autoptr(QmpClient) client = qmp_client_connect(vm->qmp,
@@ -73,27 +90,35 @@ static bool do_vm(const VmConfig *vm, Deletion *deletion,
 		chain_read(client, vm->name, error) : NULL;
 
 	if (!disks || (deletion->chain &&
-		    !delete(client, disks, deletion, error))) {
-		g_prefix_error(error, "VM %s: ", vm->name);
+		    !delete(client, disks, deletion, error)))
 		return false;
-	}
 	if (!deletion->chain)
 		checkpoint_table_add(table, vm->name, disks);
 	return true;
 }
 
+/* The bitmaps of an NBD server belong to others. */
+static bool do_vm(const Source *source, const VmConfig *vm, Deletion *deletion,
+	CheckpointTable *table, GError **error)
+{
+	if (vm->nbd || (vm->domain ?
+		    do_domain(source, vm, deletion, table, error) :
+		    do_qemu(vm, deletion, table, error)))
+		return true;
+	g_prefix_error(error, "VM %s: ", vm->name);
+	return false;
+}
+
 /* What can be done is done, whatever fails. */
-static bool do_all(GPtrArray *vms, Deletion *deletion, CheckpointTable *table,
-	GError **error)
+static bool do_all(const Source *source, GPtrArray *vms, Deletion *deletion,
+	CheckpointTable *table, GError **error)
 {
 	g_autoptr(GError) first = NULL;
 
 	for (guint i = 0; i < vms->len; i++) {
-		const VmConfig *vm = vms->pdata[i];
 		g_autoptr(GError) failure = NULL;
 
-		/* the bitmaps of an NBD server belong to others */
-		if (!vm->nbd && !do_vm(vm, deletion, table, &failure) &&
+		if (!do_vm(source, vms->pdata[i], deletion, table, &failure) &&
 		    !first)
 			first = g_steal_pointer(&failure);
 	}
@@ -127,7 +152,7 @@ static bool run(const CtlCommand *self, char **words, GError **error)
 		return false;
 	source = source_new(words[0], NULL, NULL, settings, error);
 	vms = source ? source_list(source, error) : NULL;
-	done = vms && do_all(vms, &deletion, table, error);
+	done = vms && do_all(source, vms, &deletion, table, error);
 	if (vms && !deletion.chain)
 		checkpoint_table_print(table, as_json, stdout);
 	done = done && check_deleted(&deletion, error);

@@ -6,6 +6,7 @@
 
 #include "chain.h"
 #include "ctl-command.h"
+#include "domain-fleece.h"
 #include "fleece-error.h"
 #include "recover.h"
 #include "source.h"
@@ -30,7 +31,7 @@ static bool is_gone(const GError *error)
 }
 
 /* Nothing is ever made in an NBD server of somebody else's. */
-static bool recover_vm(const VmConfig *vm, GError **error)
+static bool recover_qemu(const VmConfig *vm, GError **error)
 {
 	g_autoptr(GError) failure = NULL;
 	g_autoptr(QmpClient) client = vm->nbd ? NULL :
@@ -47,6 +48,18 @@ static bool recover_vm(const VmConfig *vm, GError **error)
 	return false;
 }
 
+static bool recover_vm(const Source *source, const VmConfig *vm,
+	GError **error)
+{
+	if (!vm->domain)
+		return recover_qemu(vm, error);
+	if (domain_recover(domain_host_virt(source_domains(source)), vm->name,
+		    vm->domain, force, vm->settings->timeout_ms, error))
+		return true;
+	g_prefix_error(error, "recover: VM %s: ", vm->name);
+	return false;
+}
+
 static bool run(const CtlCommand *self, char **words, GError **error)
 {
 	g_autoptr(Settings) settings = settings_new();
@@ -56,7 +69,7 @@ static bool run(const CtlCommand *self, char **words, GError **error)
 	g_autoptr(GPtrArray) vms = source ? source_list(source, error) : NULL;
 
 	for (guint i = 0; vms && i < vms->len; i++)
-		recover_vm(vms->pdata[i], first ? NULL : &first);
+		recover_vm(source, vms->pdata[i], first ? NULL : &first);
 	if (!first)
 		return vms;
 	g_propagate_error(error, g_steal_pointer(&first));

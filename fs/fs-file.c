@@ -96,8 +96,9 @@ static FsFile *file_new(const Filesystem *fs, FsNode *node)
 			file->node.disk), file->node.kind == NODE_DELTA);
 	else if (file->node.kind == NODE_STATUS)
 		file->text = report_status_json(fs->set);
-	else if (file->node.kind == NODE_VM_JSON)
-		file->text = g_strdup(snapshot_json(file->node.snapshot));
+	else if (file->node.kind == NODE_VM_JSON ||
+		file->node.kind == NODE_DOMAIN_XML)
+		file->text = g_strdup(fs_node_text(&file->node));
 	file->text_size = file->text ? strlen(file->text) : 0;
 	keep_file(fs->files, file);
 	return file;

@@ -68,6 +68,8 @@ static bool is_kind_of_snapshot(const Snapshot *snapshot, unsigned kind,
 {
 	if (kind == NODE_VM || kind == NODE_VM_JSON)
 		return disk == 0;
+	if (kind == NODE_DOMAIN_XML)
+		return disk == 0 && snapshot_domain_xml(snapshot);
 	return kind <= NODE_DIRTY_JSON && disk < snapshot_n_disks(snapshot) &&
 		is_shown(snapshot, kind);
 }
@@ -157,6 +159,10 @@ static int lookup_vm(Snapshot *snapshot, const char *name, FsNode *child)
 		set_node(child, NODE_VM_JSON, snapshot_ref(snapshot), 0);
 		return 0;
 	}
+	if (g_str_equal(name, "domain.xml") && snapshot_domain_xml(snapshot)) {
+		set_node(child, NODE_DOMAIN_XML, snapshot_ref(snapshot), 0);
+		return 0;
+	}
 	for (unsigned i = 0; i < snapshot_n_disks(snapshot); i++) {
 		for (unsigned f = 0; f < G_N_ELEMENTS(disk_files); f++) {
 			if (!is_disk_file(name, snapshot_disk(snapshot, i),
@@ -195,6 +201,7 @@ static const char *const kind_words[] = {
 	[NODE_STATUS] = "status",
 	[NODE_VM] = "vm",
 	[NODE_VM_JSON] = "vm.json",
+	[NODE_DOMAIN_XML] = "domain.xml",
 	[NODE_RAW] = "raw",
 	[NODE_DELTA] = "delta",
 	[NODE_DIRTY] = "dirty",
@@ -271,6 +278,13 @@ static struct timespec node_time(const Filesystem *fs, const FsNode *node)
 	return (struct timespec){ ms / 1000, ms % 1000 * 1000000 };
 }
 
+const char *fs_node_text(const FsNode *node)
+{
+	return node->kind == NODE_DOMAIN_XML ?
+		snapshot_domain_xml(node->snapshot) :
+		snapshot_json(node->snapshot);
+}
+
 void fs_node_stat(const Filesystem *fs, const FsNode *node, struct stat *st)
 {
 	*st = (struct stat){
@@ -285,8 +299,9 @@ void fs_node_stat(const Filesystem *fs, const FsNode *node, struct stat *st)
 	st->st_atim = st->st_mtim = st->st_ctim = node_time(fs, node);
 	if (node->kind >= NODE_RAW) {
 		disk_file_size(node, st);
-	} else if (node->kind == NODE_VM_JSON) {
-		st->st_size = strlen(snapshot_json(node->snapshot));
+	} else if (node->kind == NODE_VM_JSON ||
+		node->kind == NODE_DOMAIN_XML) {
+		st->st_size = strlen(fs_node_text(node));
 		st->st_blocks = (st->st_size + 511) / 512;
 	}
 }
@@ -325,12 +340,16 @@ static void list_disk(const FsNode *vm, unsigned disk, FsNodeVisit *visit,
 
 static void list_vm(const FsNode *vm, FsNodeVisit *visit, void *opaque)
 {
-	FsNode json;
+	FsNode json, xml;
 
 	for (unsigned i = 0; i < snapshot_n_disks(vm->snapshot); i++)
 		list_disk(vm, i, visit, opaque);
 	set_node(&json, NODE_VM_JSON, vm->snapshot, 0);
 	visit(opaque, "vm.json", &json);
+	if (!snapshot_domain_xml(vm->snapshot))
+		return;
+	set_node(&xml, NODE_DOMAIN_XML, vm->snapshot, 0);
+	visit(opaque, "domain.xml", &xml);
 }
 
 static void list_hidden(FsNodeVisit *visit, void *opaque)

@@ -28,6 +28,7 @@ enum node_kind {
 	NODE_STATUS,
 	NODE_VM,      /* a VM's directory */
 	NODE_VM_JSON,
+	NODE_DOMAIN_XML, /* only where libvirt runs the VM */
 	NODE_RAW,
 	NODE_DELTA,
 	NODE_DIRTY,
@@ -55,6 +56,9 @@ void fs_node_of_vm_take(Snapshot *snapshot, FsNode *node);
 /* The node id of a disk's file of this kind. */
 fuse_ino_t fs_node_disk_id(const Snapshot *snapshot, unsigned disk,
 	enum node_kind kind);
+
+/* The text of a VM's vm.json or domain.xml. */
+const char *fs_node_text(const FsNode *node);
 
 /* Whether it is one of the files with a disk's bytes. */
 bool fs_node_is_data(const FsNode *node);

@@ -117,7 +117,7 @@ static const char usage[] =
 	"\n"
 	"Mounts one directory per VM, its disks as they are at this instant.\n"
 	"SOURCE: a QMP socket, a directory of *.qmp sockets, a .conf file, or\n"
-	"the URI of an NBD server.\n"
+	"the URI of an NBD server or of a libvirt (qemu:///system).\n"
 	"\n"
 	"  -f  stay in the foreground, log to stderr\n"
 	"  -d  log what is done as well\n"
@@ -297,7 +297,7 @@ static bool check_words(const Options *options, const Raw *raw, GError **error)
 		{ "chain", raw->chain }, { "since", raw->since },
 		{ "fallback", raw->fallback }, { "keep", raw->keep },
 		{ "freeze", raw->freeze }, { "agent", raw->agent },
-		{ "method", raw->method },
+		{ "method", raw->method }, { "discard", raw->discard },
 		{ "cbw_timeout", raw->cbw_timeout },
 		{ "unsafe_qemu", raw->unsafe_qemu },
 		{ "scratch", raw->scratch },
@@ -314,8 +314,9 @@ static bool check_words(const Options *options, const Raw *raw, GError **error)
 		if (all[i].given)
 			words[n++] = all[i].word;
 	}
-	return source_words_check(words, source_is_nbd(options->source) ?
-		options->source : NULL, raw->tls, error);
+	return source_words_check(words, source_is_nbd(options->source) ||
+		domain_is_uri(options->source) ? options->source : NULL,
+		raw->tls, error);
 }
 
 static bool check_combination(const Options *options, const Raw *raw,
@@ -337,7 +338,8 @@ static bool check_combination(const Options *options, const Raw *raw,
 		return true;
 	return check_words(options, raw, error) &&
 		(source_is_nbd(options->source) ||
-			settings_check(options->settings, error));
+			settings_check(options->settings,
+				domain_is_uri(options->source), error));
 }
 
 /* Without symbolic links: that is the name in the kernel's list. */

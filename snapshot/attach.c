@@ -8,9 +8,8 @@
 #include "disk-view.h"
 #include "fleece-error.h"
 #include "instant.h"
-#include "nbd-export.h"
 #include "nbd-server.h"
-#include "safe-name.h"
+#include "served-disk.h"
 
 typedef struct {
 	const AttachRequest *request;
@@ -124,208 +123,35 @@ static bool plan(Attach *attach, GError **error)
 
 /* --- one disk --- */
 
-typedef struct {
-	const NbdExportFacts *facts;
-	char *context;     /* of its bitmap; NULL: all is dirty */
-	DiskView *view;    /* in Fleece.disks */
-	DiskChain *chain;  /* in Fleece.chains */
-	NbdExport *export; /* NULL once the view has it */
-	ExtentList *dirty, *allocation;
-} AttachDisk;
-
-static void attach_disk_clear(AttachDisk *disk)
+static DiskChain *chain_of(const Attach *attach, const char *bitmap)
 {
-	g_clear_pointer(&disk->context, g_free);
-	g_clear_pointer(&disk->export, nbd_export_free);
-	g_clear_pointer(&disk->dirty, extent_list_free);
-	g_clear_pointer(&disk->allocation, extent_list_free);
-}
+	DiskChain *chain = disk_chain_new(NULL, bitmap ? NULL : "no-bitmap");
 
-G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(AttachDisk, attach_disk_clear)
-
-static bool wants_allocation(const Attach *attach, const AttachDisk *disk)
-{
-	return attach->plan.holes && disk->facts->tells_allocation;
-}
-
-/* What is not known to see the same over several connections, or may only
- * have one request at a time, gets one connection. */
-static unsigned count_connections(const Attach *attach, const AttachDisk *disk)
-{
-	if (!disk->facts->can_share || attach->plan.max_in_flight == 1)
-		return 1;
-	return MAX(settings(attach)->connections,
-		(disk->context ? 1u : 0) + wants_allocation(attach, disk));
-}
-
-/* One context a connection, as far as there are enough of them: QEMU would
- * lose count of two. */
-static bool connect_disk(const Attach *attach, AttachDisk *disk,
-	GError **error)
-{
-	const char *wanted[3] = { NULL };
-	unsigned n_wanted = 0;
-	unsigned n = count_connections(attach, disk);
-
-	if (disk->context)
-		wanted[n_wanted++] = disk->context;
-	if (wants_allocation(attach, disk))
-		wanted[n_wanted++] = "base:allocation";
-	if (n == 1)
-		return nbd_export_connect_server(disk->export, &attach->server,
-			wanted, error);
-	for (unsigned i = 0; i < n; i++) {
-		const char *own[] = { i < n_wanted ? wanted[i] : NULL, NULL };
-
-		if (!nbd_export_connect_server(disk->export, &attach->server,
-			    own, error))
-			return false;
-	}
-	return true;
-}
-
-/* The middle of the longest range that is clean: cluster sizes differ, and
- * what is near a dirty byte may be readable with it. */
-static bool find_clean(const ExtentList *dirty, uint64_t *offset)
-{
-	uint64_t longest = 0;
-
-	for (size_t i = 0; i < extent_list_count(dirty); i++) {
-		Extent extent = extent_list_get(dirty, i);
-
-		if (extent.flags & EXTENT_DIRTY || extent.length <= longest)
-			continue;
-		longest = extent.length;
-		*offset = extent.offset + extent.length / 2;
-	}
-	return longest > 0;
-}
-
-/* A copy-before-write filter that is limited to a bitmap lets nothing else be
- * read. */
-static bool find_limit(AttachDisk *disk, GError **error)
-{
-	uint64_t offset = 0;
-	int refused;
-
-	if (!disk->dirty || !find_clean(disk->dirty, &offset))
-		return true;
-	refused = nbd_export_probe(disk->export, offset);
-	if (nbd_export_is_lost(disk->export)) {
-		fleece_set_error(error, EIO, "the server hung up at the first "
-			"read");
-		return false;
-	}
-	disk->chain->limited = refused;
-	return true;
-}
-
-static void add_warning(Attach *attach, char *text)
-{
-	g_warning("VM %s: %s", attach->request->vm, text);
-	g_ptr_array_add(attach->fleece->warnings, text);
-}
-
-/* A server that does not tell has no holes that we could show. */
-static bool read_allocation(Attach *attach, AttachDisk *disk, GError **error)
-{
-	g_autoptr(GError) failure = NULL;
-
-	if (wants_allocation(attach, disk)) {
-		disk->allocation = nbd_export_read_allocation(disk->export,
-			disk->chain->limited ? disk->dirty : NULL, &failure);
-		if (disk->allocation)
-			return true;
-		if (nbd_export_is_lost(disk->export)) {
-			g_propagate_error(error, g_steal_pointer(&failure));
-			return false;
-		}
-		add_warning(attach, g_strdup_printf("disk %s: no holes are "
-			"shown: %s", disk_view_id(disk->view),
-			failure->message));
-	}
-	disk->allocation = extent_list_new_uniform(disk->facts->size, 0);
-	return true;
-}
-
-static bool read_maps(Attach *attach, AttachDisk *disk, GError **error)
-{
-	if (disk->context) {
-		disk->dirty = nbd_export_read_dirty(disk->export,
-			disk->context, error);
-		if (!disk->dirty)
-			return false;
-	}
-	return find_limit(disk, error) &&
-		read_allocation(attach, disk, error);
-}
-
-/* The largest power of two that is no more than value. */
-static unsigned power_of_two(unsigned value)
-{
-	return 1u << (g_bit_storage(value) - 1);
-}
-
-static unsigned piece_of(const Attach *attach, const NbdExportFacts *facts)
-{
-	unsigned piece = attach->plan.piece;
-	unsigned most = facts->maximum ? power_of_two(facts->maximum) : 0;
-
-	return piece && most ? MIN(piece, most) : MAX(piece, most);
-}
-
-static NbdExport *new_export(const Attach *attach, const AttachDisk *disk)
-{
-	NbdExportConfig config = {
-		.name = disk->facts->name,
-		.size = disk->facts->size,
-		.timeout_ms = settings(attach)->timeout_ms,
-		.read_timeout_ms = settings(attach)->read_timeout_ms,
-		.max_in_flight = attach->plan.max_in_flight,
-		.piece = piece_of(attach, disk->facts),
-		.block = disk->facts->minimum,
-		.lost = disk_view_lost,
-		.opaque = disk->view,
-	};
-	unsigned number = attach->fleece->disks->len;
-
-	return nbd_export_new(attach->request->loops[number %
-			attach->request->n_loops], &config);
-}
-
-static void add_to_fleece(Attach *attach, AttachDisk *disk, const char *bitmap)
-{
-	const char *id = attach_disk_id(disk->facts->name);
-
-	disk->view = disk_view_new_take(safe_name_unique(id, attach->taken),
-		id, disk->facts->size, -1);
-	disk_view_set_foreign(disk->view, disk->facts->can_trim ?
-		attach->plan.cluster : 0);
-	g_ptr_array_add(attach->fleece->disks, disk->view);
-	disk->chain = disk_chain_new(NULL, bitmap ? NULL : "no-bitmap");
-	disk->chain->bitmap = g_strdup(bitmap);
-	disk->chain->content_ms = attach->fleece->instant_ms;
-	g_ptr_array_add(attach->fleece->chains, disk->chain);
+	chain->bitmap = g_strdup(bitmap);
+	chain->content_ms = attach->fleece->instant_ms;
+	return chain;
 }
 
 static bool attach_disk(Attach *attach, unsigned number, GError **error)
 {
+	const AttachRequest *request = attach->request;
+	const NbdExportFacts *facts = attach->exports->pdata[number];
 	const char *bitmap = attach->bitmaps[number];
-	g_auto(AttachDisk) disk = {
-		.facts = attach->exports->pdata[number],
-		.context = bitmap ? g_strconcat(NBD_BITMAP_CONTEXT, bitmap,
-			NULL) : NULL,
+	ServedDisk disk = {
+		.vm = request->vm,
+		.server = &attach->server,
+		.settings = request->settings,
+		.plan = &attach->plan,
+		.loops = request->loops,
+		.n_loops = request->n_loops,
+		.facts = facts,
+		.id = attach_disk_id(facts->name),
+		.bitmap = bitmap,
+		.chain = chain_of(attach, bitmap),
+		.scratch_fd = -1,
 	};
 
-	add_to_fleece(attach, &disk, bitmap);
-	disk.export = new_export(attach, &disk);
-	if (connect_disk(attach, &disk, error) &&
-	    read_maps(attach, &disk, error) &&
-	    disk_view_attach_take(disk.view, g_steal_pointer(&disk.export),
-		    disk.allocation, disk.dirty, error))
-		return true;
-	g_prefix_error(error, "disk %s: ", disk_view_id(disk.view));
-	return false;
+	return served_disk_add(&disk, attach->fleece, attach->taken, error);
 }
 
 /* --- all of them --- */
@@ -342,10 +168,11 @@ static void settle_view(Attach *attach)
 		if (!chain->limited)
 			continue;
 		fleece->view = VIEW_DELTA;
-		add_warning(attach, g_strdup_printf("disk %s: the server does "
-			"not let be read what its bitmap calls clean: there "
-			"is .delta alone",
-			disk_view_id(fleece->disks->pdata[i])));
+		served_disk_warn_take(attach->request->vm, fleece,
+			g_strdup_printf("disk %s: the server does not let be "
+				"read what its bitmap calls clean: there is "
+				".delta alone",
+				disk_view_id(fleece->disks->pdata[i])));
 	}
 }
 

@@ -2,7 +2,6 @@
 #include "fleece-build.h"
 
 #include <errno.h>
-#include <sys/random.h>
 #include <unistd.h>
 
 #include "autofd.h"
@@ -48,6 +47,8 @@ void fleece_free(Fleece *fleece)
 	g_clear_pointer(&fleece->warnings, g_ptr_array_unref);
 	g_free(fleece->qemu_version);
 	g_free(fleece->method_reason);
+	g_free(fleece->domain_xml);
+	g_free(fleece->checkpoint);
 	g_free(fleece);
 }
 
@@ -64,15 +65,6 @@ static void build_clear(FleeceBuild *build)
 }
 
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(FleeceBuild, build_clear)
-
-static char *new_session(void)
-{
-	guint32 number = 0;
-
-	if (getrandom(&number, sizeof number, 0) != sizeof number)
-		number = g_random_int();
-	return g_strdup_printf("%08x", number);
-}
 
 bool fleece_build_undo(
 	FleeceBuild *build, enum undo_kind kind, const char *a, GError **error)
@@ -131,7 +123,7 @@ static bool try_claim(FleeceBuild *build, gint64 *wait_us, GError **error)
 static bool claim(FleeceBuild *build, GError **error)
 {
 	gint64 began = g_get_monotonic_time();
-	g_autofree char *session = new_session();
+	g_autofree char *session = owner_new_session();
 
 	build->owner = owner_self(session, "setup");
 	for (;;) {

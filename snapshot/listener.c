@@ -30,6 +30,11 @@ char *listener_make_directory(GError **error)
 	return NULL;
 }
 
+char *listener_path(const char *directory)
+{
+	return g_build_filename(directory, SOCKET_NAME, NULL);
+}
+
 static bool address(const char *directory, struct sockaddr_un *sun,
 	GError **error)
 {

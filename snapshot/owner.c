@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <unistd.h>
 
 #include "fleece-error.h"
@@ -54,6 +55,15 @@ Owner *owner_self(const char *session, const char *state)
 	owner->session = g_strdup(session);
 	owner->state = g_strdup(state);
 	return owner;
+}
+
+char *owner_new_session(void)
+{
+	guint32 number = 0;
+
+	if (getrandom(&number, sizeof number, 0) != sizeof number)
+		number = g_random_int();
+	return g_strdup_printf("%08x", number);
 }
 
 void owner_free(Owner *owner)

@@ -271,7 +271,7 @@ const char *settings_set(Settings *settings, const char *word,
 	return "nothing";
 }
 
-bool settings_check(const Settings *settings, GError **error)
+bool settings_check(const Settings *settings, bool finds_agent, GError **error)
 {
 	const char *needs_chain = settings->since_ms ? "since" :
 		settings->keep ? "keep" :
@@ -287,7 +287,7 @@ bool settings_check(const Settings *settings, GError **error)
 			"option 'fallback' needs 'since'");
 		return false;
 	}
-	if (settings->freeze != FREEZE_NO && !settings->agent) {
+	if (settings->freeze != FREEZE_NO && !settings->agent && !finds_agent) {
 		fleece_set_error(error, EINVAL,
 			"option 'freeze' needs 'agent'");
 		return false;

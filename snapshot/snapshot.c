@@ -181,6 +181,11 @@ const char *snapshot_json(const Snapshot *snapshot)
 	return snapshot->json;
 }
 
+const char *snapshot_domain_xml(const Snapshot *snapshot)
+{
+	return snapshot->fleece->domain_xml;
+}
+
 const Fleece *snapshot_fleece(const Snapshot *snapshot)
 {
 	return snapshot->fleece;

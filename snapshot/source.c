@@ -14,14 +14,21 @@
 #define CONF_MAX (1 << 20)
 #define NBD_NAME "nbd"
 
-enum source_kind { SOURCE_SOCKET, SOURCE_DIRECTORY, SOURCE_CONF, SOURCE_NBD };
+enum source_kind {
+	SOURCE_SOCKET,
+	SOURCE_DIRECTORY,
+	SOURCE_CONF,
+	SOURCE_NBD,
+	SOURCE_LIBVIRT,
+};
 
 struct Source {
 	enum source_kind kind;
 	char *spec;
 	char *globs;
 	Settings *settings;
-	GPtrArray *fixed; /* VmConfigs; NULL for a directory */
+	GPtrArray *fixed; /* VmConfigs; NULL where they come and go */
+	DomainHost *domains; /* NULL: no libvirt */
 };
 
 void vm_config_free(VmConfig *config)
@@ -31,6 +38,7 @@ void vm_config_free(VmConfig *config)
 	g_free(config->name);
 	g_free(config->qmp);
 	g_free(config->nbd);
+	g_free(config->domain);
 	settings_free(config->settings);
 	g_free(config);
 }
@@ -42,6 +50,7 @@ VmConfig *vm_config_copy(const VmConfig *config)
 	copy->name = g_strdup(config->name);
 	copy->qmp = g_strdup(config->qmp);
 	copy->nbd = g_strdup(config->nbd);
+	copy->domain = g_strdup(config->domain);
 	copy->settings = settings_copy(config->settings);
 	return copy;
 }
@@ -197,6 +206,35 @@ static GPtrArray *list_directory(const Source *source, GError **error)
 	return vms;
 }
 
+static int compare_domains(gconstpointer a, gconstpointer b)
+{
+	return strcmp((*(DomainName *const *)a)->name,
+		(*(DomainName *const *)b)->name);
+}
+
+/* Those that run now; sorted, as in list_directory(). */
+static GPtrArray *list_domains(const Source *source, GError **error)
+{
+	g_autoptr(GHashTable) taken = g_hash_table_new_full(g_str_hash,
+		g_str_equal, g_free, NULL);
+	g_autoptr(GPtrArray) names = domain_host_list(source->domains, error);
+	GPtrArray *vms;
+
+	if (!names)
+		return NULL;
+	g_ptr_array_sort(names, compare_domains);
+	vms = config_array();
+	for (guint i = 0; i < names->len; i++) {
+		const DomainName *name = names->pdata[i];
+		VmConfig *config = add_vm(source, vms, taken, name->name,
+			NULL);
+
+		if (config)
+			config->domain = g_strdup(name->uuid);
+	}
+	return vms;
+}
+
 /* Puts one key of a group into the VM's config. */
 static bool conf_key(VmConfig *config, const char *key, const char *value)
 {
@@ -250,7 +288,7 @@ static bool check_group(const VmConfig *config, char **keys, GError **error)
 		    config->settings->tls_required, error))
 		return false;
 	return config->nbd ? check_uri(config->nbd, error) :
-			     settings_check(config->settings, error);
+			     settings_check(config->settings, false, error);
 }
 
 static bool conf_group(Source *source, GKeyFile *file, const char *group,
@@ -316,10 +354,31 @@ static bool list_conf(Source *source, off_t size, GError **error)
 	return true;
 }
 
+static bool refuse_name(const Source *source, const char *name,
+	GError **error)
+{
+	if (name)
+		fleece_set_error(error, EINVAL,
+			"name= is for a SOURCE of one VM, and %s is none",
+			source->spec);
+	return !name;
+}
+
+static bool open_libvirt(Source *source, const char *name, GError **error)
+{
+	source->kind = SOURCE_LIBVIRT;
+	if (!refuse_name(source, name, error))
+		return false;
+	source->domains = domain_host_new(source->spec, error);
+	return source->domains;
+}
+
 static bool source_open(Source *source, const char *name, GError **error)
 {
 	struct stat st;
 
+	if (domain_is_uri(source->spec))
+		return open_libvirt(source, name, error);
 	if (source_is_nbd(source->spec)) {
 		source->kind = SOURCE_NBD;
 		return list_nbd(source, name, error);
@@ -333,12 +392,8 @@ static bool source_open(Source *source, const char *name, GError **error)
 		list_socket(source, name);
 		return true;
 	}
-	if (name) {
-		fleece_set_error(error, EINVAL,
-			"name= is for a SOURCE of one VM, and %s is none",
-			source->spec);
+	if (!refuse_name(source, name, error))
 		return false;
-	}
 	if (source->settings->agent) {
 		fleece_set_error(error, EINVAL,
 			"agent= is that of one VM, and %s is none (a group "
@@ -355,7 +410,7 @@ static bool source_open(Source *source, const char *name, GError **error)
 	}
 	fleece_set_error(error, EINVAL,
 		"%s: neither a QMP socket nor a directory nor a .conf file "
-		"nor an NBD URI", source->spec);
+		"nor an NBD or libvirt URI", source->spec);
 	return false;
 }
 
@@ -364,8 +419,8 @@ Source *source_new(const char *spec, const char *name, const char *globs,
 {
 	g_autoptr(Source) source = g_new0(Source, 1);
 
-	source->spec = source_is_nbd(spec) ? g_strdup(spec) :
-		g_canonicalize_filename(spec, NULL);
+	source->spec = source_is_nbd(spec) || domain_is_uri(spec) ?
+		g_strdup(spec) : g_canonicalize_filename(spec, NULL);
 	source->globs = g_strdup(globs);
 	source->settings = settings_copy(settings);
 	if (!source_open(source, name, error))
@@ -381,7 +436,13 @@ void source_free(Source *source)
 	g_free(source->globs);
 	settings_free(source->settings);
 	g_clear_pointer(&source->fixed, g_ptr_array_unref);
+	domain_host_free(source->domains);
 	g_free(source);
+}
+
+DomainHost *source_domains(const Source *source)
+{
+	return source->domains;
 }
 
 const char *source_spec(const Source *source)
@@ -391,7 +452,7 @@ const char *source_spec(const Source *source)
 
 bool source_needs_scratch(const Source *source)
 {
-	bool any = source->kind == SOURCE_DIRECTORY;
+	bool any = !source->fixed;
 
 	for (guint i = 0; source->fixed && i < source->fixed->len; i++) {
 		const VmConfig *config = source->fixed->pdata[i];
@@ -418,7 +479,8 @@ static int compare_configs(gconstpointer a, gconstpointer b)
 
 GPtrArray *source_list(const Source *source, GError **error)
 {
-	GPtrArray *vms = source->kind == SOURCE_DIRECTORY ?
+	GPtrArray *vms = source->domains ? list_domains(source, error) :
+		source->kind == SOURCE_DIRECTORY ?
 		list_directory(source, error) : copy_fixed(source);
 
 	if (vms)

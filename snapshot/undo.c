@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "domain-host.h"
+#include "domain-undo.h"
 #include "fleece-error.h"
 #include "guest-agent.h"
 #include "listener.h"
@@ -344,6 +346,8 @@ static bool undo_one(QmpClient *client, const Undo *undo, GError **error)
 	case UNDO_THAW:
 		return guest_agent_thaw_at(undo->a, THAW_MS, &(uint64_t){ 0 },
 			error);
+	default: /* of a domain: domain-undo.c */
+		break;
 	}
 	g_assert_not_reached();
 }
@@ -363,26 +367,34 @@ static bool connection_is_lost(const Undo *undo, const GError *failure)
 		failure->code != EBUSY && failure->code != EPROTO;
 }
 
-static bool undone(QmpClient *client, const Undo *undo, GError **error)
+static bool undo_over_qmp(void *opaque, const Undo *undo, bool *lost,
+	GError **error)
 {
-	return undo_one(client, undo, error) ||
-		(undo->kind != UNDO_THAW && already_gone(error));
+	g_autoptr(GError) failure = NULL;
+
+	if (undo_one(opaque, undo, &failure) ||
+	    (undo->kind != UNDO_THAW && already_gone(&failure)))
+		return true;
+	*lost = connection_is_lost(undo, failure);
+	g_propagate_error(error, g_steal_pointer(&failure));
+	return false;
 }
 
 /* Undoes one.  Returns false only where the connection is of no more use;
  * a refusal is kept in *first and the undo stays in the list. */
-static bool run_one(UndoList *list, guint index, QmpClient *client,
+static bool run_one(UndoList *list, guint index, UndoOne *one, void *opaque,
 	GError **first, GError **error)
 {
 	const Undo *undo = list->undos->pdata[index];
 	g_autoptr(GError) failure = NULL;
+	bool lost = false;
 
-	if (undone(client, undo, &failure)) {
+	if (one(opaque, undo, &lost, &failure)) {
 		undo_list_drop(list, undo->id);
 		return true;
 	}
 	g_prefix_error(&failure, "VM %s: undo: ", list->vm);
-	if (connection_is_lost(undo, failure)) {
+	if (lost) {
 		g_propagate_error(error, g_steal_pointer(&failure));
 		return false;
 	}
@@ -394,9 +406,11 @@ static bool run_one(UndoList *list, guint index, QmpClient *client,
 /* The guest comes first: it has to run to be thawed. */
 static int pass_of(const Undo *undo)
 {
-	if (undo->kind == UNDO_STOP)
+	if (undo->kind == UNDO_STOP || undo->kind == UNDO_SUSPEND)
 		return 0;
-	return undo->kind == UNDO_THAW ? 1 : LAST_PASS;
+	if (undo->kind == UNDO_THAW || undo->kind == UNDO_FREEZE)
+		return 1;
+	return LAST_PASS;
 }
 
 static const char *session_of(const UndoList *list)
@@ -470,11 +484,11 @@ bool undo_list_keeps_guest(const UndoList *list)
 		undo_list_has(list, UNDO_THAW);
 }
 
-bool undo_list_run(UndoList *list, QmpClient *client, GError **error)
+bool undo_list_run_with(UndoList *list, UndoOne *one, void *opaque,
+	GError **error)
 {
 	g_autoptr(GError) first = NULL;
 
-	forget_if_recovered(list, client);
 	for (int pass = 0; pass <= LAST_PASS; pass++) {
 		if (pass == LAST_PASS &&
 		    !undo_list_wait_scratch(list, SCRATCH_MS, error))
@@ -484,7 +498,8 @@ bool undo_list_run(UndoList *list, QmpClient *client, GError **error)
 
 			if (pass_of(undo) != pass || is_too_early(list, undo))
 				continue;
-			if (!run_one(list, i - 1, client, &first, error))
+			if (!run_one(list, i - 1, one, opaque, &first,
+				    error))
 				return false;
 		}
 	}
@@ -493,6 +508,12 @@ bool undo_list_run(UndoList *list, QmpClient *client, GError **error)
 		return false;
 	}
 	return true;
+}
+
+bool undo_list_run(UndoList *list, QmpClient *client, GError **error)
+{
+	forget_if_recovered(list, client);
+	return undo_list_run_with(list, undo_over_qmp, client, error);
 }
 
 static int64_t in_ms(unsigned ms)
@@ -565,7 +586,7 @@ static void thaw_ahead(UndoList *list)
 		g_warning("VM %s: undo: %s", list->vm, failure->message);
 }
 
-bool undo_list_run_at(UndoList *list, const char *qmp, unsigned timeout_ms,
+static bool run_over_qmp(UndoList *list, const char *qmp, unsigned timeout_ms,
 	GError **error)
 {
 	for (int attempt = 1; list->undos->len; attempt++) {
@@ -591,4 +612,12 @@ bool undo_list_run_at(UndoList *list, const char *qmp, unsigned timeout_ms,
 		}
 	}
 	return true;
+}
+
+bool undo_list_run_at(UndoList *list, const char *qmp, unsigned timeout_ms,
+	GError **error)
+{
+	return domain_is_uri(qmp) ?
+		domain_undo_run_at(list, qmp, timeout_ms, error) :
+		run_over_qmp(list, qmp, timeout_ms, error);
 }

@@ -30,6 +30,14 @@ typedef struct {
 	void *opaque;
 } Order;
 
+static void wake_watches(VmSet *set, const Vm *vm)
+{
+	if (vm_scratch(vm) && set->watch)
+		scratch_watch_wake(set->watch);
+	if (set->context.domains)
+		domain_host_wake(set->context.domains);
+}
+
 static void carry_out(gpointer data, gpointer opaque)
 {
 	g_autofree Order *order = data;
@@ -38,9 +46,8 @@ static void carry_out(gpointer data, gpointer opaque)
 
 	switch (order->verb) {
 	case VM_TAKE:
-		if (vm_take(order->vm, &error) && vm_scratch(order->vm) &&
-		    set->watch)
-			scratch_watch_wake(set->watch);
+		if (vm_take(order->vm, &error))
+			wake_watches(set, order->vm);
 		break;
 	case VM_COMMIT:
 		vm_commit(order->vm, order->force, &error);
@@ -69,6 +76,25 @@ static bool start_loops(VmSet *set, GError **error)
 	return true;
 }
 
+static bool look_at_domains(void *opaque)
+{
+	VmSet *set = opaque;
+	g_autoptr(GPtrArray) vms = NULL;
+	bool any = false;
+
+	vm_set_refresh(set, NULL);
+	vms = vm_set_list(set);
+	for (guint i = 0; i < vms->len; i++)
+		any |= vm_look(vms->pdata[i]);
+	return any;
+}
+
+static bool start_domains(VmSet *set, GError **error)
+{
+	return !set->context.domains || domain_host_start(
+		set->context.domains, look_at_domains, set, error);
+}
+
 VmSet *vm_set_new_take(Source *source, Guardian *guardian,
 	const Settings *settings, GError **error)
 {
@@ -78,12 +104,13 @@ VmSet *vm_set_new_take(Source *source, Guardian *guardian,
 	set->workers = g_thread_pool_new(carry_out, set, WORKERS, FALSE, NULL);
 	set->source = source;
 	set->context.guardian = guardian;
+	set->context.domains = source_domains(source);
 	g_mutex_init(&set->lock);
 	set->vms = g_hash_table_new_full(g_str_hash, g_str_equal, NULL,
 		(GDestroyNotify)vm_free);
 	set->present = g_hash_table_new_full(g_str_hash, g_str_equal, g_free,
 		NULL);
-	if (!start_loops(set, error))
+	if (!start_loops(set, error) || !start_domains(set, error))
 		return NULL;
 	set->watch = scratch_watch_new(set, settings);
 	return g_steal_pointer(&set);
@@ -189,6 +216,8 @@ void vm_set_free(VmSet *set)
 {
 	if (!set)
 		return;
+	if (set->context.domains)
+		domain_host_stop(set->context.domains);
 	g_clear_pointer(&set->watch, scratch_watch_free);
 	/* what was ordered before ends first, or it could take a snapshot
 	 * that nobody releases */

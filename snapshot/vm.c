@@ -5,6 +5,7 @@
 
 #include "attach.h"
 #include "commit.h"
+#include "domain-fleece.h"
 #include "fleece-error.h"
 #include "fleece.h"
 #include "scratch-probe.h"
@@ -104,6 +105,14 @@ static bool finish(Vm *vm, Snapshot *snapshot, GError *failure, GError **error)
 	return false;
 }
 
+/* Where its undo list is run: at its QMP socket, or by its libvirt. */
+static const char *address(const Vm *vm)
+{
+	return vm->config->domain ?
+		virt_host_uri(domain_host_virt(vm->context->domains)) :
+		vm->config->qmp;
+}
+
 /* What an earlier snapshot could not take away goes before a new one. */
 static bool ready_undo(Vm *vm, GError **error)
 {
@@ -111,14 +120,13 @@ static bool ready_undo(Vm *vm, GError **error)
 	unsigned timeout = config->settings->timeout_ms;
 
 	if (vm->undo)
-		return undo_list_run_at(vm->undo, config->qmp, timeout,
-			error);
+		return undo_list_run_at(vm->undo, address(vm), timeout, error);
 	vm->undo = guardian_undo_list(vm->context->guardian, config->name,
-		config->qmp, timeout, error);
+		address(vm), timeout, error);
 	return vm->undo != NULL;
 }
 
-/* The one way to a snapshot: to have QEMU make it. */
+/* A way to a snapshot: to have QEMU make it. */
 static Fleece *build(Vm *vm, GError **error)
 {
 	FleeceRequest request = {
@@ -136,7 +144,32 @@ static Fleece *build(Vm *vm, GError **error)
 	return fleece_new(&request, error);
 }
 
-/* The other: others have made it, and show it over NBD. */
+static DomainRequest domain_request(const Vm *vm)
+{
+	return (DomainRequest){
+		.vm = vm->config->name,
+		.uuid = vm->config->domain,
+		.host = vm->context->domains,
+		.settings = vm->config->settings,
+		.guardian = vm->context->guardian,
+		.undo = vm->undo,
+		.loops = vm->context->loops,
+		.n_loops = vm->context->n_loops,
+	};
+}
+
+/* Another: libvirt has QEMU make it. */
+static Fleece *build_domain(Vm *vm, GError **error)
+{
+	DomainRequest request;
+
+	if (!ready_undo(vm, error))
+		return NULL;
+	request = domain_request(vm);
+	return domain_fleece_new(&request, error);
+}
+
+/* The third: others have made it, and show it over NBD. */
 static Fleece *attach(const Vm *vm, GError **error)
 {
 	AttachRequest request = {
@@ -153,7 +186,8 @@ static Fleece *attach(const Vm *vm, GError **error)
 static Snapshot *take(Vm *vm, GError **error)
 {
 	Fleece *fleece = vm->config->nbd ? attach(vm, error) :
-					   build(vm, error);
+		vm->config->domain ? build_domain(vm, error) :
+				     build(vm, error);
 
 	return fleece ? snapshot_new_take(vm->config->name, fleece) : NULL;
 }
@@ -161,8 +195,12 @@ static Snapshot *take(Vm *vm, GError **error)
 /* Takes what was made in QEMU out of it. */
 static bool unmake(Vm *vm, GError **error)
 {
-	return !vm->config->qmp || fleece_undo(vm->undo, vm->config->qmp,
-		vm->config->settings->timeout_ms, error);
+	unsigned timeout = vm->config->settings->timeout_ms;
+
+	if (vm->config->qmp)
+		return fleece_undo(vm->undo, vm->config->qmp, timeout, error);
+	return !vm->config->domain ||
+		undo_list_run_at(vm->undo, address(vm), timeout, error);
 }
 
 bool vm_take(Vm *vm, GError **error)
@@ -187,7 +225,20 @@ bool vm_take(Vm *vm, GError **error)
 
 const char *vm_scratch(const Vm *vm)
 {
-	return vm->config->qmp ? vm->config->settings->scratch : NULL;
+	return vm->config->nbd ? NULL : vm->config->settings->scratch;
+}
+
+bool vm_look(Vm *vm)
+{
+	g_autoptr(Snapshot) snapshot = vm->config->domain ? vm_snapshot(vm) :
+							    NULL;
+
+	if (!snapshot || snapshot_get_state(snapshot, NULL) != SNAPSHOT_LIVE)
+		return false;
+	if (domain_is_stuck(vm->context->domains, vm->config->domain))
+		snapshot_break(snapshot, "the guest was stopped because a "
+			"write failed: the scratch is full, or its own disk");
+	return true;
 }
 
 /* Sets busy, with the snapshot that stands and goes on to stand. */
@@ -208,6 +259,25 @@ static int begin_work(Vm *vm, Snapshot **snapshot)
 	return error;
 }
 
+static bool commit_fleece(Vm *vm, const Fleece *fleece, GError **error)
+{
+	const VmConfig *config = vm->config;
+	DomainRequest request;
+
+	if (config->domain) {
+		request = domain_request(vm);
+		return domain_commit(&request, fleece, error);
+	}
+	/* a transaction has QEMU wait for all that is under way */
+	if (!scratch_check_answers(config->settings->scratch,
+		    config->settings->timeout_ms, error)) {
+		g_prefix_error(error, "commit: ");
+		return false;
+	}
+	return commit(fleece, config->name, config->qmp, config->settings,
+		error);
+}
+
 static bool commit_snapshot(Vm *vm, Snapshot *snapshot, bool force,
 	GError **error)
 {
@@ -220,14 +290,7 @@ static bool commit_snapshot(Vm *vm, Snapshot *snapshot, bool force,
 		fleece_set_error(error, refused, "commit: %s", why);
 		return false;
 	}
-	/* a transaction has QEMU wait for all that is under way */
-	if (!scratch_check_answers(config->settings->scratch,
-		    config->settings->timeout_ms, error)) {
-		g_prefix_error(error, "commit: ");
-		return false;
-	}
-	if (!commit(snapshot_fleece(snapshot), config->name, config->qmp,
-		    config->settings, error))
+	if (!commit_fleece(vm, snapshot_fleece(snapshot), error))
 		return false;
 	snapshot_set_committed(snapshot);
 	return true;
@@ -266,7 +329,7 @@ bool vm_break(Vm *vm, GError **error)
 			vm->config->name);
 		return false;
 	}
-	if (undo_list_wait_scratch(vm->undo, BREAK_MS, &failure))
+	if (!vm->undo || undo_list_wait_scratch(vm->undo, BREAK_MS, &failure))
 		unmake(vm, &failure);
 	/* one that cannot be taken out yet stays as it is */
 	if (!failure || failure->code != ETIMEDOUT)

@@ -44,6 +44,8 @@ typedef struct {
 	char *method_reason;   /* and why so */
 	QemuPlan plan;
 	enum view view;        /* what it was built for */
+	char *domain_xml;      /* of a libvirt domain; else NULL */
+	char *checkpoint;      /* libvirt's, pending; else NULL */
 } Fleece;
 
 /*

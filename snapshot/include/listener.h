@@ -18,6 +18,9 @@
  */
 char *listener_make_directory(GError **error);
 
+/* Where the socket is in that directory. */
+char *listener_path(const char *directory);
+
 /* A listening socket in that directory; -1 on failure.  Close-on-exec. */
 int listener_open(const char *directory, GError **error);
 

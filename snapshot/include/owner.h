@@ -33,6 +33,9 @@ typedef struct {
 			* of none */
 } Owner;
 
+/* A short id that nobody else has. */
+char *owner_new_session(void);
+
 /* This process, with this session and state. */
 Owner *owner_self(const char *session, const char *state);
 void owner_free(Owner *owner);

@@ -82,8 +82,9 @@ const char *settings_set(Settings *settings, const char *word,
 	const char *value);
 
 /* EINVAL where settings contradict each other, for a QEMU that makes the
- * snapshot. */
-bool settings_check(const Settings *settings, GError **error);
+ * snapshot; finds_agent: nobody has to say where the guest agent is. */
+bool settings_check(const Settings *settings, bool finds_agent,
+	GError **error);
 
 /* Forgets what only concerns such a QEMU. */
 void settings_keep_for_nbd(Settings *settings);

@@ -55,6 +55,9 @@ enum view snapshot_view(const Snapshot *snapshot);
 /* The text of vm.json. */
 const char *snapshot_json(const Snapshot *snapshot);
 
+/* The text of domain.xml; NULL where libvirt does not run it. */
+const char *snapshot_domain_xml(const Snapshot *snapshot);
+
 /* *why, unless NULL, becomes a text to free, or NULL where it is live. */
 enum snapshot_state snapshot_get_state(Snapshot *snapshot, char **why);
 

@@ -2,8 +2,9 @@
 /*
  * source-words.h - which options go with which kind of source
  *
- * A VM's QEMU makes its snapshot, or others have made it and show it over
- * NBD: what concerns the making goes with the first alone.
+ * A VM's QEMU makes its snapshot, or libvirt has it made, or others have made
+ * it and show it over NBD: what concerns the making goes with the first, and
+ * some of it with the second.
  */
 #pragma once
 
@@ -13,7 +14,8 @@
 
 /*
  * Whether words, the options that were given for a VM, in a list that ends
- * with NULL, go with its source: uri is that of an NBD server, or NULL.
+ * with NULL, go with its source: uri is that of an NBD server or of a libvirt,
+ * or NULL.
  * tls says that tls=require is in force.  EINVAL says in one line which does
  * not, and why.
  */

@@ -7,6 +7,7 @@
  *                       each time, so sockets may come and go
  *   a GKeyFile          one VM for each group: qmp= or nbd=, and settings
  *   an NBD URI          what one server exports, as one VM
+ *   a libvirt URI       one VM for each domain that runs
  *
  * A Source never changes: any thread may use it.
  */
@@ -14,6 +15,7 @@
 
 #include <glib.h>
 
+#include "domain-host.h"
 #include "settings.h"
 
 typedef struct Source Source;
@@ -23,6 +25,7 @@ typedef struct {
 	char *name;         /* its directory's name: a safe file name */
 	char *qmp;          /* absolute path of its QMP socket; or NULL, and */
 	char *nbd;          /* the URI of a server that others have set up */
+	char *domain;       /* or the UUID of one of source_domains() */
 	Settings *settings; /* the mount's, with the group's own values */
 } VmConfig;
 
@@ -30,7 +33,7 @@ typedef struct {
  * spec as on the command line; relative paths are made absolute.  name, or
  * NULL, replaces the name of a single VM; globs, or NULL, choose VMs by name.
  * A .conf is read here, once: unknown keys and bad values are EINVAL.
- * ENOENT where there is no such thing, EINVAL where it is none of the four.
+ * ENOENT where there is no such thing, EINVAL where it is none of these.
  */
 Source *source_new(const char *spec, const char *name, const char *globs,
 	const Settings *settings, GError **error);
@@ -41,6 +44,9 @@ const char *source_spec(const Source *source);
 
 /* Whether it may have VMs that need scratch space. */
 bool source_needs_scratch(const Source *source);
+
+/* The libvirt behind it, which belongs to it; NULL where it is none. */
+DomainHost *source_domains(const Source *source);
 
 /* Whether spec is meant as the URI of an NBD server. */
 bool source_is_nbd(const char *spec);

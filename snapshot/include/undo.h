@@ -6,7 +6,8 @@
  * release, an unmount, the guardian after a crash and recovery all run the
  * same list: backwards, going on after an error, content with what is gone
  * already.  Letting a stopped guest run comes before all else, thawing its
- * filesystems next.
+ * filesystems next.  Some kinds are for a QEMU whose monitor we have, the
+ * others for a domain of libvirt's; a list has one sort alone.
  *
  * A list belongs to one thread at a time.
  */
@@ -34,6 +35,15 @@ enum undo_kind {
 	UNDO_SCRATCH,    /* blockdev-del A, unless a bitmap of it is in use:
 			  * QEMU would abort; it lies in directory B */
 	UNDO_THAW,       /* thaw the guest whose agent listens at A */
+	UNDO_FILE,       /* unlink the file A */
+	/* of the libvirt domain with the UUID A: */
+	UNDO_BACKUP,     /* abort its backup job, if that is of session B */
+	UNDO_CHECKPOINT, /* delete checkpoint B of session C, if it is still
+			  * pending */
+	UNDO_SUSPEND,    /* resume it, if it is paused */
+	UNDO_IO_ERROR,   /* resume it, if it is paused by a failed write */
+	UNDO_FREEZE,     /* thaw it through libvirt */
+	UNDO_NOTE,       /* take away the note of its owner */
 };
 
 typedef struct {
@@ -99,11 +109,22 @@ bool undo_list_keeps_guest(const UndoList *list);
 bool undo_list_run(UndoList *list, QmpClient *client, GError **error);
 
 /*
+ * Undoes one: false where it could not be.  *lost is set where the connection
+ * is of no more use, so that nothing else needs to be tried.
+ */
+typedef bool UndoOne(void *opaque, const Undo *undo, bool *lost,
+	GError **error);
+
+/* Runs the list with one, as undo_list_run() does. */
+bool undo_list_run_with(UndoList *list, UndoOne *one, void *opaque,
+	GError **error);
+
+/*
  * Connects to the socket qmp and runs the list; connects again where the
  * connection breaks, a few times, but not where QEMU stays silent.  No
  * monitor that is busy keeps a guest frozen.  A QEMU
  * that is gone (nobody listens) has nothing of ours: success, and the list is
- * empty.
+ * empty.  Where qmp is the URI of a libvirt, that runs it (domain-undo.h).
  */
 bool undo_list_run_at(UndoList *list, const char *qmp, unsigned timeout_ms,
 	GError **error);

@@ -2,8 +2,8 @@
 /*
  * vm.h - a VM that can have one snapshot at a time
  *
- * Its QEMU makes the snapshot (fleece.h), or others have made one and show it
- * over NBD (attach.h).
+ * Its QEMU makes the snapshot (fleece.h), or libvirt has it made
+ * (domain-fleece.h), or others have made one and show it over NBD (attach.h).
  *
  * vm_take(), vm_commit() and vm_release() block on QMP and the network: they
  * are for a worker's thread.
@@ -15,6 +15,7 @@
 
 #include <glib.h>
 
+#include "domain-host.h"
 #include "guardian.h"
 #include "nbd-loop.h"
 #include "snapshot.h"
@@ -27,6 +28,7 @@ typedef struct {
 	Guardian *guardian;
 	NbdLoop **loops;
 	unsigned n_loops;
+	DomainHost *domains; /* of the VMs that are domains */
 } VmContext;
 
 Vm *vm_new(const VmConfig *config, const VmContext *context);
@@ -67,6 +69,13 @@ bool vm_commit(Vm *vm, bool force, GError **error);
  * being done to it.
  */
 bool vm_break(Vm *vm, GError **error);
+
+/*
+ * Looks at a guest that libvirt runs: where a write of its failed for want of
+ * scratch, the snapshot breaks.  Returns whether it has to be looked at again.
+ * Blocks.
+ */
+bool vm_look(Vm *vm);
 
 /* The directory of its scratch files; NULL where it needs none. */
 const char *vm_scratch(const Vm *vm);

@@ -13,7 +13,7 @@ static void check_settings(const Settings *settings)
 {
 	g_autoptr(GError) error = NULL;
 
-	g_assert_true(settings_check(settings, &error));
+	g_assert_true(settings_check(settings, false, &error));
 	g_assert_no_error(error);
 	g_assert_cmpuint(settings->keep, <=, 1000);
 	g_assert_cmpint(settings->since_ms, >=, 0);

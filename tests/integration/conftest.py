@@ -19,6 +19,7 @@ import pytest
 import mount
 import ours
 from deadline import DEADLINE, DeadlinePassed, wait_for
+from libvirtd import Libvirtd
 from sanitizers import sanitizer_reports
 from vm import QEMU, Vm
 
@@ -76,12 +77,31 @@ def vm_factory(tmp, qemu):
             Vm(tmp, *args, **kwargs))
 
 
+@pytest.fixture(scope="session")
+def libvirt_cache(tmp_path_factory):
+    """What a libvirtd finds out about QEMU, which takes it seconds."""
+    return tmp_path_factory.mktemp("libvirt")
+
+
 @pytest.fixture
-def mount_factory(tmp, fleecefs, vm_factory):
+def libvirt(tmp, qemu, libvirt_cache):
+    """A libvirtd in tmp, with a short way to domains."""
+    for tool in ("libvirtd", "virsh"):
+        if shutil.which(tool) is None:
+            pytest.skip(f"{tool} is not installed")
+    with Libvirtd(tmp, libvirt_cache) as daemon:
+        yield daemon
+
+
+@pytest.fixture
+def mount_factory(tmp, fleecefs, request):
     """Start mounts in tmp: mount_factory(source, words…) as Mount's.
 
-    It depends on vm_factory so that mounts end before the VMs do.
+    Mounts end before the VMs do.
     """
+    for name in ("vm_factory", "libvirt"):
+        if name in request.fixturenames:
+            request.getfixturevalue(name)
     with contextlib.ExitStack() as stack:
         yield lambda *args, **kwargs: stack.enter_context(
             mount.Mount(tmp, *args, **kwargs))

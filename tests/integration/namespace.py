@@ -19,10 +19,10 @@ from deadline import DEADLINE, wait_for
 from sanitizers import sanitizer_environment
 
 NOBODY = 65534
-# A copy of another test's mount would keep that filesystem alive after its
-# umount.
+# A copy of another test's mount would keep it alive after its umount.
 _SETUP = """
-awk '/ - fuse/ {print $5}' /proc/self/mountinfo | xargs -r -n1 umount -l
+awk -v mine="$1/" '$5 ~ "^/tmp/flt-" && index($5, mine) != 1 {print $5}' \\
+    /proc/self/mountinfo | xargs -r -n1 umount -l
 set -e
 bins=$(echo "$1"/installed/*/bin "$1"/installed/*/*/bin | tr ' ' '\\n' |
        grep -v '[*]')

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * virt-backup.h - a backup job of a domain, in pull mode
+ *
+ * The job makes the instant of all its disks and shows it over NBD, until it
+ * is aborted.  A domain has one job at a time, and it belongs to the domain:
+ * it outlives us, our connection and libvirtd.
+ *
+ * Conventions as in virt-host.h.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+#include <glib.h>
+
+#include "virt-host.h"
+
+typedef struct {
+	const char *target;
+	bool chosen;         /* it is in the backup */
+	const char *base;    /* the checkpoint that .dirty is since; NULL: the
+			      * disk is full */
+	const char *export;  /* its name on the wire */
+	const char *scratch; /* the path of a file that libvirt makes */
+	bool recorded;       /* it is in the new checkpoint */
+} VirtBackupDisk;
+
+typedef struct {
+	const char *socket;      /* a path that QEMU can make a socket at */
+	const char *bitmap;      /* what the exported bitmaps are called */
+	const char *checkpoint;  /* that is made at the instant; NULL: none */
+	const char *description; /* of it */
+	const VirtBackupDisk *disks; /* all of the domain */
+	unsigned n_disks;
+	unsigned timeout_ms;     /* 0: the host's */
+} VirtBackup;
+
+/* Begins the job: on success, the disks are exported.  One that begins after
+ * the time is aborted at once; its checkpoint stays. */
+bool virt_backup_begin(VirtHost *host, const char *uuid,
+	const VirtBackup *backup, GError **error);
+
+/* The job that runs. */
+typedef struct {
+	char *socket;       /* NULL: it has none */
+	GPtrArray *exports; /* their names, in the order of the disks */
+	GPtrArray *scratch; /* paths */
+} VirtJob;
+
+/* Waits until one that is being begun is settled.  ENOENT where none runs. */
+VirtJob *virt_backup_job(VirtHost *host, const char *uuid, GError **error);
+void virt_job_free(VirtJob *job);
+
+/*
+ * Aborts whatever job the domain has, and waits until no backup runs any
+ * more.  The caller has looked whose it is.
+ */
+bool virt_backup_abort(VirtHost *host, const char *uuid, GError **error);
+
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(VirtJob, virt_job_free)

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * virt-disk.h - the disks of a domain, from its XML
+ *
+ * Pure: the text goes in.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+#include <glib.h>
+
+typedef struct {
+	char *target;    /* "vda": what libvirt calls it */
+	char *device;    /* "disk", "lun", "cdrom", "floppy" */
+	char *kind;      /* of its source: "file", "block", "network", ... */
+	char *format;    /* "qcow2", "raw", ... */
+	bool read_only;
+	bool shareable;  /* others may write to it */
+	bool has_medium;
+} VirtDisk;
+
+typedef struct {
+	GPtrArray *disks; /* VirtDisk, in the domain's order */
+	bool iothreads;   /* it has any */
+	bool agent;       /* a guest agent is connected */
+} VirtHardware;
+
+/* EPROTO for what is no domain's XML. */
+VirtHardware *virt_hardware_parse(const char *xml, GError **error);
+void virt_hardware_free(VirtHardware *hardware);
+
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(VirtHardware, virt_hardware_free)

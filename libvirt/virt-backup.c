@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "virt-backup.h"
+
+#include <errno.h>
+
+#include "fleece-error.h"
+#include "virt-connect.h"
+#include "virt-limit.h"
+#include "virt-xml.h"
+
+#define POLL_US (20 * G_TIME_SPAN_MILLISECOND)
+
+static void append(GString *xml, const char *format, ...) G_GNUC_PRINTF(2, 3);
+
+/* What is put in is escaped. */
+static void append(GString *xml, const char *format, ...)
+{
+	va_list args;
+	g_autofree char *text = NULL;
+
+	va_start(args, format);
+	text = g_markup_vprintf_escaped(format, args);
+	va_end(args);
+	g_string_append(xml, text);
+}
+
+static void append_backup_disk(GString *xml, const VirtBackup *backup,
+	const VirtBackupDisk *disk)
+{
+	if (!disk->chosen) {
+		append(xml, "<disk name='%s' backup='no'/>", disk->target);
+		return;
+	}
+	append(xml, "<disk name='%s' backup='yes' type='file'", disk->target);
+	if (disk->base)
+		append(xml, " backupmode='incremental' incremental='%s' "
+			"exportbitmap='%s'", disk->base, backup->bitmap);
+	else
+		append(xml, " backupmode='full'");
+	append(xml, " exportname='%s'><driver type='qcow2'/>"
+		"<scratch file='%s'/></disk>", disk->export, disk->scratch);
+}
+
+static char *backup_xml(const VirtBackup *backup)
+{
+	GString *xml = g_string_new("<domainbackup mode='pull'>");
+
+	append(xml, "<server transport='unix' socket='%s'/><disks>",
+		backup->socket);
+	for (unsigned i = 0; i < backup->n_disks; i++)
+		append_backup_disk(xml, backup, &backup->disks[i]);
+	append(xml, "</disks></domainbackup>");
+	return g_string_free(xml, FALSE);
+}
+
+static char *checkpoint_xml(const VirtBackup *backup)
+{
+	GString *xml = g_string_new("<domaincheckpoint>");
+
+	append(xml, "<name>%s</name><description>%s</description><disks>",
+		backup->checkpoint, backup->description);
+	for (unsigned i = 0; i < backup->n_disks; i++)
+		append(xml, "<disk name='%s' checkpoint='%s'/>",
+			backup->disks[i].target,
+			backup->disks[i].recorded ? "bitmap" : "no");
+	append(xml, "</disks></domaincheckpoint>");
+	return g_string_free(xml, FALSE);
+}
+
+/* a is the job, b the checkpoint. */
+static bool begin(VirtDomainHandle *domain, const char *a, const char *b,
+	char **answer, GError **error)
+{
+	return virDomainBackupBegin(domain, a, b, 0) == 0 ||
+		virt_fail(error, "backup-begin");
+}
+
+static void abort_late(VirtDomainHandle *domain)
+{
+	virDomainAbortJob(domain);
+}
+
+bool virt_backup_begin(VirtHost *host, const char *uuid,
+	const VirtBackup *backup, GError **error)
+{
+	g_autofree char *job = backup_xml(backup);
+	g_autofree char *checkpoint = backup->checkpoint ?
+		checkpoint_xml(backup) : NULL;
+
+	VirtDeed deed = { begin, abort_late, job, checkpoint,
+		backup->timeout_ms };
+
+	return virt_act(host, uuid, &deed, NULL, error);
+}
+
+void virt_job_free(VirtJob *job)
+{
+	if (!job)
+		return;
+	g_free(job->socket);
+	g_ptr_array_unref(job->exports);
+	g_ptr_array_unref(job->scratch);
+	g_free(job);
+}
+
+static void add_text(GPtrArray *list, const char *text)
+{
+	if (text)
+		g_ptr_array_add(list, g_strdup(text));
+}
+
+static void take_element(void *opaque, const VirtElement *element)
+{
+	static const char disk[] = "/domainbackup/disks/disk";
+	VirtJob *job = opaque;
+
+	if (g_str_equal(element->path, "/domainbackup/server"))
+		job->socket = g_strdup(virt_element_get(element, "socket"));
+	else if (g_str_equal(element->path, disk))
+		add_text(job->exports, virt_element_get(element,
+			"exportname"));
+	else if (g_str_equal(element->parent, disk) &&
+		g_str_equal(element->name, "scratch"))
+		add_text(job->scratch, virt_element_get(element, "file"));
+}
+
+static VirtJob *job_parse(const char *xml, GError **error)
+{
+	g_autoptr(VirtJob) job = g_new0(VirtJob, 1);
+
+	job->exports = g_ptr_array_new_with_free_func(g_free);
+	job->scratch = g_ptr_array_new_with_free_func(g_free);
+	if (!virt_xml_walk(xml, "domainbackup", take_element, NULL, job,
+		    error))
+		return NULL;
+	return g_steal_pointer(&job);
+}
+
+/* libvirt then has a job, but nothing to tell about it ("backup job data
+ * missing"). */
+static bool is_being_begun(VirtDomainHandle *domain)
+{
+	virDomainJobInfo job;
+
+	return virDomainGetJobInfo(domain, &job) < 0 &&
+		virGetLastErrorCode() == VIR_ERR_INTERNAL_ERROR;
+}
+
+bool virt_settle(VirtDomainHandle *domain, unsigned timeout_ms,
+	GError **error)
+{
+	gint64 ends = g_get_monotonic_time() +
+		timeout_ms * G_TIME_SPAN_MILLISECOND;
+
+	while (is_being_begun(domain)) {
+		if (g_get_monotonic_time() > ends) {
+			fleece_set_error(error, EBUSY, "libvirt: a backup job "
+				"is being begun, and does not get ready");
+			return false;
+		}
+		g_usleep(POLL_US);
+	}
+	return true;
+}
+
+VirtJob *virt_backup_job(VirtHost *host, const char *uuid, GError **error)
+{
+	g_autoptr(VirtDomainHandle) domain = virt_lookup(host, uuid, error);
+	g_autofree char *xml = NULL;
+
+	if (!domain)
+		return NULL;
+	/* asking about a job that runs would ask QEMU, which may hang */
+	xml = virt_text_take(virDomainBackupGetXMLDesc(domain, 0));
+	if (!xml && !virt_settle(domain, virt_host_timeout(host), error))
+		return NULL;
+	if (!xml)
+		xml = virt_text_take(virDomainBackupGetXMLDesc(domain, 0));
+	if (!xml)
+		virt_fail(error, "backup job");
+	return xml ? job_parse(xml, error) : NULL;
+}
+
+/* Whether no backup runs any more. */
+static bool has_ended(VirtDomainHandle *domain)
+{
+	g_autofree char *xml = virt_text_take(virDomainBackupGetXMLDesc(domain,
+		0));
+
+	/* it is not there, or it is off */
+	return !xml && (virGetLastErrorCode() == VIR_ERR_NO_DOMAIN_BACKUP ||
+		virGetLastErrorCode() == VIR_ERR_NO_DOMAIN ||
+		virDomainIsActive(domain) == 0);
+}
+
+static bool abort_job(VirtDomainHandle *domain, const char *a, const char *b,
+	char **answer, GError **error)
+{
+	return virDomainAbortJob(domain) == 0 || has_ended(domain) ||
+		virt_fail(error, "abort job");
+}
+
+bool virt_backup_abort(VirtHost *host, const char *uuid, GError **error)
+{
+	const VirtDeed deed = { abort_job };
+	g_autoptr(VirtDomainHandle) domain = virt_lookup(host, uuid, error);
+	gint64 ends = g_get_monotonic_time() +
+		virt_host_timeout(host) * G_TIME_SPAN_MILLISECOND;
+
+	if (!domain || !virt_act(host, uuid, &deed, NULL, error))
+		return false;
+	while (!has_ended(domain)) {
+		if (g_get_monotonic_time() > ends) {
+			fleece_set_error(error, ETIMEDOUT,
+				"libvirt: abort job: it does not end");
+			return false;
+		}
+		g_usleep(POLL_US);
+	}
+	return true;
+}

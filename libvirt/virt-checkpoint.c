@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "virt-checkpoint.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fleece-error.h"
+#include "virt-connect.h"
+#include "virt-limit.h"
+#include "virt-xml.h"
+
+/* A begin that takes longer is one of a QEMU that hangs. */
+#define SETTLE_MS 20000
+
+typedef virDomainCheckpoint VirtHandle;
+
+static void handle_free(VirtHandle *handle)
+{
+	virDomainCheckpointFree(handle);
+}
+
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(VirtHandle, handle_free)
+
+void virt_checkpoint_free(VirtCheckpoint *checkpoint)
+{
+	if (!checkpoint)
+		return;
+	g_free(checkpoint->name);
+	g_free(checkpoint->description);
+	g_ptr_array_unref(checkpoint->disks);
+	g_free(checkpoint);
+}
+
+static void take_element(void *opaque, const VirtElement *element)
+{
+	VirtCheckpoint *checkpoint = opaque;
+	const char *kind = virt_element_get(element, "checkpoint");
+	const char *target = virt_element_get(element, "name");
+
+	if (g_str_equal(element->path, "/domaincheckpoint/disks/disk") &&
+	    target && g_strcmp0(kind, "bitmap") == 0)
+		g_ptr_array_add(checkpoint->disks, g_strdup(target));
+}
+
+static void take_text(void *opaque, const char *path, const char *text)
+{
+	VirtCheckpoint *checkpoint = opaque;
+
+	if (!g_str_equal(path, "/domaincheckpoint/description"))
+		return;
+	g_free(checkpoint->description);
+	checkpoint->description = g_strdup(text);
+}
+
+static VirtCheckpoint *parse(const char *name, const char *xml,
+	GError **error)
+{
+	g_autoptr(VirtCheckpoint) checkpoint = g_new0(VirtCheckpoint, 1);
+
+	checkpoint->name = g_strdup(name);
+	checkpoint->description = g_strdup("");
+	checkpoint->disks = g_ptr_array_new_with_free_func(g_free);
+	if (!virt_xml_walk(xml, "domaincheckpoint", take_element, take_text,
+		    checkpoint, error))
+		return NULL;
+	return g_steal_pointer(&checkpoint);
+}
+
+static VirtCheckpoint *read_one(VirtHandle *handle, GError **error)
+{
+	g_autofree char *xml = virt_text_take(virDomainCheckpointGetXMLDesc(
+		handle, VIR_DOMAIN_CHECKPOINT_XML_NO_DOMAIN));
+
+	if (xml)
+		return parse(virDomainCheckpointGetName(handle), xml, error);
+	virt_fail(error, "checkpoint's XML");
+	return NULL;
+}
+
+GPtrArray *virt_checkpoints(VirtHost *host, const char *uuid, GError **error)
+{
+	g_autoptr(VirtDomainHandle) domain = virt_lookup(host, uuid, error);
+	g_autoptr(GPtrArray) list = g_ptr_array_new_with_free_func(
+		(GDestroyNotify)virt_checkpoint_free);
+	virDomainCheckpointPtr *handles;
+	bool good = true;
+	int count;
+
+	if (!domain)
+		return NULL;
+	count = virDomainListAllCheckpoints(domain, &handles, 0);
+	if (count < 0) {
+		virt_fail(error, "list of checkpoints");
+		return NULL;
+	}
+	for (int i = 0; i < count; i++) {
+		VirtCheckpoint *checkpoint = good ?
+			read_one(handles[i], error) : NULL;
+
+		good = checkpoint;
+		if (good)
+			g_ptr_array_add(list, checkpoint);
+		virDomainCheckpointFree(handles[i]);
+	}
+	free(handles);
+	return good ? g_steal_pointer(&list) : NULL;
+}
+
+static VirtHandle *find(VirtHost *host, const char *uuid, const char *name,
+	GError **error)
+{
+	g_autoptr(VirtDomainHandle) domain = virt_lookup(host, uuid, error);
+	VirtHandle *handle = domain ?
+		virDomainCheckpointLookupByName(domain, name, 0) : NULL;
+
+	if (domain && !handle)
+		virt_fail(error, "checkpoint");
+	return handle;
+}
+
+VirtCheckpoint *virt_checkpoint_find(VirtHost *host, const char *uuid,
+	const char *name, GError **error)
+{
+	g_autoptr(VirtHandle) handle = find(host, uuid, name, error);
+
+	return handle ? read_one(handle, error) : NULL;
+}
+
+/* The XML with another text in its first <description>, which libvirt writes
+ * before all that is the domain's. */
+static char *replace(const char *xml, const char *description, GError **error)
+{
+	static const char before[] = "<description>";
+	const char *begin = strstr(xml, before);
+	const char *end = begin ? strstr(begin, "</description>") : NULL;
+
+	if (!end) {
+		fleece_set_error(error, EPROTO,
+			"libvirt: checkpoint's XML: no description");
+		return NULL;
+	}
+	begin += strlen(before);
+	return g_strdup_printf("%.*s%s%s", (int)(begin - xml), xml,
+		description, end);
+}
+
+bool virt_checkpoint_describe(VirtHost *host, const char *uuid,
+	const char *name, const char *description, GError **error)
+{
+	g_autoptr(VirtDomainHandle) domain = virt_lookup(host, uuid, error);
+	g_autoptr(VirtHandle) handle = domain ?
+		find(host, uuid, name, error) : NULL;
+	g_autoptr(VirtHandle) again = NULL;
+	g_autofree char *old = NULL;
+	g_autofree char *xml = NULL;
+
+	if (!handle)
+		return false;
+	old = virt_text_take(virDomainCheckpointGetXMLDesc(handle,
+		VIR_DOMAIN_CHECKPOINT_XML_SECURE));
+	if (!old)
+		return virt_fail(error, "checkpoint's XML");
+	xml = replace(old, description, error);
+	if (!xml)
+		return false;
+	again = virDomainCheckpointCreateXML(domain, xml,
+		VIR_DOMAIN_CHECKPOINT_CREATE_REDEFINE);
+	return again || virt_fail(error, "checkpoint-create --redefine");
+}
+
+static VirtHandle *lookup(VirtDomainHandle *domain, const char *name,
+	GError **error)
+{
+	VirtHandle *handle = virDomainCheckpointLookupByName(domain, name, 0);
+
+	if (!handle)
+		virt_fail(error, "checkpoint");
+	return handle;
+}
+
+/* Where one of its bitmaps is not there. */
+static bool forget(VirtHandle *handle, GError *failure, char **answer,
+	GError **error)
+{
+	g_autoptr(GError) owned = failure;
+
+	if (owned->code == ENOTCONN || owned->code == EBUSY) {
+		g_propagate_error(error, g_steal_pointer(&owned));
+		return false;
+	}
+	*answer = g_strdup(owned->message);
+	return virDomainCheckpointDelete(handle,
+		       VIR_DOMAIN_CHECKPOINT_DELETE_METADATA_ONLY) == 0 ||
+		virt_fail(error, "checkpoint-delete");
+}
+
+/*
+ * The checkpoint is a; the answer is set where bitmaps stay.  One that is seen
+ * may be about to be made: only after that the wait tells.
+ */
+static bool delete(VirtDomainHandle *domain, const char *a, const char *b,
+	char **answer, GError **error)
+{
+	g_autoptr(VirtHandle) seen = lookup(domain, a, error);
+	g_autoptr(VirtHandle) handle = NULL;
+	GError *failure = NULL;
+
+	if (!seen || !virt_settle(domain, SETTLE_MS, error))
+		return false;
+	handle = lookup(domain, a, error);
+	if (!handle)
+		return false;
+	if (virDomainCheckpointDelete(handle, 0) == 0)
+		return true;
+	virt_fail(&failure, "checkpoint-delete");
+	return forget(handle, failure, answer, error);
+}
+
+bool virt_checkpoint_delete(VirtHost *host, const char *uuid,
+	const char *name, bool *left, GError **error)
+{
+	const VirtDeed deed = { delete, .a = name };
+	g_autofree char *answer = NULL;
+	bool deleted = virt_act(host, uuid, &deed, &answer, error);
+
+	if (left)
+		*left = answer;
+	return deleted;
+}

@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "virt-limit.h"
+
+#include <errno.h>
+
+#include "fleece-error.h"
+
+/* Shared by who waits and the thread. */
+typedef struct {
+	const VirtWork *work;
+	gpointer data;
+	GMutex lock;
+	GCond ended;
+	bool done;      /* lock */
+	bool good;      /* lock */
+	bool abandoned; /* nobody waits any more; lock */
+	GError *error;  /* lock */
+} Call;
+
+static void call_clear(gpointer data)
+{
+	Call *call = data;
+
+	g_atomic_rc_box_release_full(call->data, call->work->clear);
+	g_mutex_clear(&call->lock);
+	g_cond_clear(&call->ended);
+	g_clear_error(&call->error);
+}
+
+static gpointer run(gpointer data)
+{
+	Call *call = data;
+	g_autoptr(GError) error = NULL;
+	bool good = call->work->run(call->data, &error);
+	bool late;
+
+	g_mutex_lock(&call->lock);
+	call->done = true;
+	call->good = good;
+	call->error = g_steal_pointer(&error);
+	late = call->abandoned;
+	g_cond_signal(&call->ended);
+	g_mutex_unlock(&call->lock);
+	if (late && good && call->work->late)
+		call->work->late(call->data);
+	g_atomic_rc_box_release_full(call, call_clear);
+	return NULL;
+}
+
+/* Whether it has ended in time. */
+static bool wait_for(Call *call, unsigned timeout_ms)
+{
+	gint64 ends = g_get_monotonic_time() +
+		timeout_ms * G_TIME_SPAN_MILLISECOND;
+	bool done;
+
+	g_mutex_lock(&call->lock);
+	while (!call->done &&
+		g_cond_wait_until(&call->ended, &call->lock, ends))
+		continue;
+	done = call->done;
+	call->abandoned = !done;
+	g_mutex_unlock(&call->lock);
+	return done;
+}
+
+bool virt_limited(const VirtWork *work, gpointer data, unsigned timeout_ms,
+	GError **error)
+{
+	Call *call = g_atomic_rc_box_new0(Call);
+	bool good = false;
+
+	call->work = work;
+	call->data = g_atomic_rc_box_acquire(data);
+	g_mutex_init(&call->lock);
+	g_cond_init(&call->ended);
+	g_thread_unref(g_thread_new("libvirt-call", run,
+		g_atomic_rc_box_acquire(call)));
+	if (wait_for(call, timeout_ms)) {
+		good = call->good;
+		if (!good)
+			g_propagate_error(error,
+				g_steal_pointer(&call->error));
+	} else {
+		fleece_set_error(error, ETIMEDOUT, "libvirt: no answer within "
+			"%u ms: does its QEMU hang?", timeout_ms);
+	}
+	g_atomic_rc_box_release_full(call, call_clear);
+	return good;
+}
+
+/* --- acts on a domain --- */
+
+typedef struct {
+	VirtAct *act;
+	void (*late)(VirtDomainHandle *domain);
+	VirtDomainHandle *domain;
+	char *a, *b;
+	char *answer;
+} Doing;
+
+static void doing_clear(gpointer data)
+{
+	Doing *doing = data;
+
+	g_clear_pointer(&doing->domain, virt_domain_handle_free);
+	g_free(doing->a);
+	g_free(doing->b);
+	g_free(doing->answer);
+}
+
+static bool doing_run(gpointer data, GError **error)
+{
+	Doing *doing = data;
+
+	return doing->act(doing->domain, doing->a, doing->b, &doing->answer,
+		error);
+}
+
+static void doing_late(gpointer data)
+{
+	Doing *doing = data;
+
+	if (doing->late)
+		doing->late(doing->domain);
+}
+
+static Doing *doing_new_take(VirtDomainHandle *domain, const VirtDeed *deed)
+{
+	Doing *doing = g_atomic_rc_box_new0(Doing);
+
+	doing->act = deed->act;
+	doing->late = deed->late;
+	doing->domain = domain;
+	doing->a = g_strdup(deed->a);
+	doing->b = g_strdup(deed->b);
+	return doing;
+}
+
+bool virt_act(VirtHost *host, const char *uuid, const VirtDeed *deed,
+	char **answer, GError **error)
+{
+	static const VirtWork work = { doing_run, doing_late, doing_clear };
+	VirtDomainHandle *domain = virt_lookup(host, uuid, error);
+	Doing *doing;
+	bool good;
+
+	if (!domain)
+		return false;
+	doing = doing_new_take(domain, deed);
+	good = virt_limited(&work, doing, deed->timeout_ms ?
+		deed->timeout_ms : virt_host_timeout(host), error);
+	if (good && answer)
+		*answer = g_steal_pointer(&doing->answer);
+	g_atomic_rc_box_release_full(doing, doing_clear);
+	return good;
+}

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * virt-limit.h - calls that nobody waits for for ever
+ *
+ * libvirt waits for a QEMU that hangs without a limit.  So what needs QEMU's
+ * answer is called in a thread of its own, which is left alone when the time
+ * is up: the call cannot be taken back, but what comes of it can.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+#include <glib.h>
+
+#include "virt-connect.h"
+
+typedef struct {
+	bool (*run)(gpointer data, GError **error);
+	void (*late)(gpointer data);  /* it succeeded when nobody waited any
+				       * more; may be NULL */
+	void (*clear)(gpointer data); /* before data is freed */
+} VirtWork;
+
+/*
+ * Runs work with data, a g_atomic_rc_box of which the caller keeps its
+ * reference, to be released with work->clear.  ETIMEDOUT after timeout_ms.
+ */
+bool virt_limited(const VirtWork *work, gpointer data, unsigned timeout_ms,
+	GError **error);
+
+/* An act on a domain; *answer, NULL before, may be set to a text. */
+typedef bool VirtAct(VirtDomainHandle *domain, const char *a, const char *b,
+	char **answer, GError **error);
+
+typedef struct {
+	VirtAct *act;
+	void (*late)(VirtDomainHandle *domain); /* takes back what succeeded
+						 * too late; may be NULL */
+	const char *a, *b;
+	unsigned timeout_ms; /* 0: the host's */
+} VirtDeed;
+
+/* Does it to the domain with this UUID.  answer may be NULL. */
+bool virt_act(VirtHost *host, const char *uuid, const VirtDeed *deed,
+	char **answer, GError **error);

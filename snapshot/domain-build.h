@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * domain-build.h - what the steps of a set-up with libvirt share
+ *
+ * domain-fleece.c prepares and connects, domain-plan.c decides what is in the
+ * snapshot and since when, domain-point.c makes the instant.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+#include <glib.h>
+
+#include "chain-plan.h"
+#include "domain-chain.h"
+#include "domain-fleece.h"
+#include "owner.h"
+#include "virt-disk.h"
+
+/* One disk of the domain. */
+typedef struct {
+	const VirtDisk *disk; /* in DomainBuild.hardware */
+	bool chosen;          /* it is in the snapshot */
+	uint64_t size;        /* bytes; of a chosen one, with a chain */
+	char *export;         /* its name on the wire */
+	char *scratch;        /* path */
+	bool recorded;        /* it is in the new checkpoint */
+	ChainDisk *facts;     /* NULL without a chain */
+	ChainBase base;
+	char *base_name;      /* of libvirt's checkpoint; NULL: full */
+} DomainDisk;
+
+typedef struct {
+	const DomainRequest *request;
+	VirtHost *virt;
+	Owner *owner;
+	VirtHardware *hardware;
+	GPtrArray *disks;       /* DomainDisks, all that have a medium */
+	GPtrArray *checkpoints; /* DomainCheckpoints; NULL without a chain */
+	DomainCheckpoint *next; /* the new one; NULL: none */
+	char *socket;           /* path */
+	gint64 paused_since;    /* monotonic us; 0: we have stopped nobody */
+	unsigned pause_undo;
+	gint64 frozen_since;    /* the same */
+	unsigned freeze_undo;   /* 0: none that we still have to see to */
+	Fleece *fleece;
+} DomainBuild;
+
+/* Reads what the domain is like, and chooses its disks. */
+bool domain_plan_disks(DomainBuild *build, GError **error);
+
+/* Which disks are incremental, since when, and the instant of the new
+ * checkpoint; may be called again. */
+bool domain_plan_chain(DomainBuild *build, GError **error);
+
+/* The instant: from its return on the job runs and shows it. */
+bool domain_point(DomainBuild *build, GError **error);
+
+/* What a set-up that fails has to say before its undo list is run. */
+void domain_point_unwind(DomainBuild *build);

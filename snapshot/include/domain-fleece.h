@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * domain-fleece.h - the point-in-time view of a VM that libvirt runs
+ *
+ * libvirt begins a backup job in pull mode, with the chain's next checkpoint
+ * in the same step; that is the instant of all disks.  QEMU shows them at a
+ * unix socket, read-only.  All functions block.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+#include <glib.h>
+
+#include "domain-host.h"
+#include "fleece.h"
+#include "guardian.h"
+#include "nbd-loop.h"
+#include "settings.h"
+#include "undo.h"
+
+typedef struct {
+	const char *vm;     /* its name */
+	const char *uuid;   /* of the domain */
+	DomainHost *host;
+	const Settings *settings;
+	Guardian *guardian;
+	UndoList *undo;     /* empty, of this guardian and the host's URI */
+	NbdLoop *const *loops;
+	unsigned n_loops;
+} DomainRequest;
+
+/*
+ * Begins the job and connects to its exports.  On failure everything is
+ * undone where that is possible; what is not stays in request->undo.  EBUSY
+ * where others have a job there.
+ */
+Fleece *domain_fleece_new(const DomainRequest *request, GError **error);
+
+/* Commits the checkpoint, and deletes those that are older than is to be
+ * kept.  The job still runs. */
+bool domain_commit(const DomainRequest *request, const Fleece *fleece,
+	GError **error);
+
+/*
+ * Whether the guest stands still because a write of its failed, as it does
+ * when the scratch is full.  False where that cannot be found out.
+ */
+bool domain_is_stuck(DomainHost *host, const char *uuid);
+
+/*
+ * Undoes what a dead fleecefs left with the domain; with force also what
+ * belongs to one that lives or is on another machine.  EBUSY where an owner
+ * lives.  A job of somebody else's is not touched.
+ */
+bool domain_recover(VirtHost *host, const char *vm, const char *uuid,
+	bool force, unsigned timeout_ms, GError **error);
+
+/* EBUSY where a backup job runs. */
+bool domain_check_idle(VirtHost *host, const char *uuid, GError **error);

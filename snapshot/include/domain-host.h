@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * domain-host.h - the domains of a libvirt, kept up to date
+ *
+ * Where fleecefs was built without libvirt, domain_host_new() says so, and
+ * nothing else here is ever called.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+#include <glib.h>
+
+#include "virt-host.h"
+
+typedef struct DomainHost DomainHost;
+
+typedef struct {
+	char *name; /* libvirt's, unescaped */
+	char *uuid;
+} DomainName;
+
+/* Whether spec is meant as the URI of a libvirt. */
+bool domain_is_uri(const char *spec);
+
+/*
+ * Does not connect yet.  EINVAL for a URI that is none, ENOTSUP where there
+ * is no libvirt in this program, or for one of another machine.
+ */
+DomainHost *domain_host_new(const char *uri, GError **error);
+void domain_host_free(DomainHost *host);
+
+/*
+ * Looks at what needs to be looked at often; returns whether there is
+ * anything.  May block.
+ */
+typedef bool DomainLook(void *opaque);
+
+/*
+ * Connects, and starts a thread that follows what comes and goes.  It calls
+ * look once a second as long as that returns true, and whenever libvirt has
+ * something to tell.  Without this, domain_host_list() asks libvirt.
+ */
+bool domain_host_start(DomainHost *host, DomainLook *look, void *opaque,
+	GError **error);
+
+/* Ends the thread: look is not called any more.  Blocks. */
+void domain_host_stop(DomainHost *host);
+
+/* There is something to look at.  Any thread. */
+void domain_host_wake(DomainHost *host);
+
+/* The DomainNames of those that run, freed with the array.  Any thread; does
+ * not wait for libvirt once it was started. */
+GPtrArray *domain_host_list(DomainHost *host, GError **error);
+
+/* The connection behind it, which belongs to it. */
+VirtHost *domain_host_virt(DomainHost *host);
+
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(DomainHost, domain_host_free)

@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""libvirt waits for a QEMU that hangs without a limit; nobody of ours does.
+
+And what we have stopped goes on, whoever dies meanwhile.  Where
+FLEECEFS_TESTS_FULL is set, also a snapshot without a chain meets a QEMU that
+hangs.
+"""
+
+import os
+import signal
+import subprocess
+
+import pytest
+
+import files
+import fleecectl
+from deadline import wait_for
+from libvirtd import VirshError
+from test_libvirt import drive, kill_all, read
+from test_libvirt_chain import CHAIN, night
+
+FULL = bool(os.environ.get("FLEECEFS_TESTS_FULL"))
+
+
+def wait_as_before(domain, before):
+    """Wait until nothing of ours is left."""
+    wait_for(lambda: domain.state() == before, what="all to be undone")
+
+
+@pytest.mark.parametrize("words", [(CHAIN,), ()][:1 + FULL],
+                         ids=["increment", "full"][:1 + FULL])
+def test_qemu_hangs_at_the_instant(tmp, libvirt, mount_factory, words):
+    """An error in time; when it is back, nothing of ours happens to it."""
+    domain = libvirt.start("web01", [drive(tmp, "vda")])
+    libvirt.start("db01", [drive(tmp, "vdb")])
+    if words:
+        night(mount_factory, libvirt, "vm=web01")
+    before = domain.state()
+    mnt = mount_factory(libvirt.uri, "snapshot=mkdir", "timeout=3", *words,
+                        name="hang")
+    os.kill(domain.pid, signal.SIGSTOP)
+    try:
+        assert files.error_of(os.mkdir, mnt.join("web01")) == "ETIMEDOUT"
+        os.mkdir(mnt.join("db01"))
+        os.rmdir(mnt.join("db01"))
+    finally:
+        os.kill(domain.pid, signal.SIGCONT)
+    wait_as_before(domain, before)
+    os.mkdir(mnt.join("web01"))
+    assert len(read(mnt.join("web01", "vda.raw"))) > 0
+    os.rmdir(mnt.join("web01"))
+    wait_as_before(domain, before)
+    mnt.umount()
+    assert domain.state() == before
+
+
+def test_qemu_hangs_under_a_snapshot(tmp, libvirt, mount_factory):
+    """Reads end, the mount can be taken away, and what is left goes when
+    QEMU is back: the guardian waits for it."""
+    domain = libvirt.start("web01", [drive(tmp, "vda")])
+    domain.write("vda", 0, 65536, 0x11)
+    before = domain.state()
+    mnt = mount_factory(libvirt.uri, "timeout=2", "read_timeout=2", CHAIN)
+    os.kill(domain.pid, signal.SIGSTOP)
+    try:
+        assert files.error_of(read, mnt.join("web01", "vda.raw")) == "EIO"
+        subprocess.run(["umount", mnt.path], check=True)
+        wait_for(lambda: mnt.returncode is not None, what="the daemon's end")
+    finally:
+        os.kill(domain.pid, signal.SIGCONT)
+    wait_as_before(domain, before)
+    mnt.wait_gone()
+
+
+def test_job_lock_is_held_by_another(tmp, libvirt, mount_factory):
+    """libvirt gives up after 30 seconds, and says why."""
+    domain = libvirt.start("web01", [drive(tmp, "vda")])
+    os.kill(domain.pid, signal.SIGSTOP)
+    holder = subprocess.Popen(
+        ["virsh", "-c", libvirt.uri, "qemu-monitor-command", "web01",
+         '{"execute":"query-status"}'], stdout=subprocess.DEVNULL)
+    try:
+        mnt = mount_factory(libvirt.uri, "snapshot=mkdir")
+        assert files.error_of(os.mkdir, mnt.join("web01")) == "EBUSY"
+        assert "state change lock" in mnt.vm_status("web01")["error"]
+    finally:
+        os.kill(domain.pid, signal.SIGCONT)
+    assert holder.wait(60) == 0
+    assert domain.job() == "None"
+    mnt.umount()
+
+
+def is_stopped_by_us(domain):
+    """Whether the guest stands still; quickly: it will not for long."""
+    try:
+        return domain.domstate().startswith("paused")
+    except VirshError:
+        return False
+
+
+@pytest.mark.parametrize("guardian", [False, True], ids=["daemon", "both"])
+def test_killed_while_the_guest_is_stopped(tmp, libvirt, mount_factory,
+                                           guardian):
+    """It goes on: by the guardian, or by whoever comes next."""
+    domain = libvirt.start("web01", [drive(tmp, f"vd{letter}")
+                                     for letter in "abcdefgh"])
+    night(mount_factory, libvirt)
+    before = domain.state()
+    mnt = mount_factory(libvirt.uri, CHAIN, "snapshot=mkdir", name="killed")
+    maker = subprocess.Popen(["mkdir", mnt.join("web01")],
+                             stderr=subprocess.DEVNULL)
+    wait_for(lambda: is_stopped_by_us(domain), what="the pause")
+    kill_all(mnt, domain, also_guardian=guardian)
+    maker.wait(60)
+    wait_for(lambda: not mnt.processes(), what="the end of all")
+    subprocess.run(["umount", "-l", mnt.path], check=False,
+                   stderr=subprocess.DEVNULL)
+    if guardian:
+        done = fleecectl.run(tmp, "recover", libvirt.uri)
+        assert done.returncode == 0, done.stderr
+        assert "undoing what a dead fleecefs" in done.stderr
+    wait_as_before(domain, before)
+    assert domain.domstate().startswith("running")
