@@ -266,7 +266,7 @@ class Domain:
             "note": self.note(),
             "nodes": sorted(node["node-name"] for node in nodes),
             "bitmaps": sorted(
-                (node["node-name"], bitmap.get("name")) for node in nodes
+                (node["node-name"], bitmap.get("name", "")) for node in nodes
                 for bitmap in node.get("dirty-bitmaps", [])),
             "exports": self.qmp("query-block-exports"),
             "jobs": self.qmp("query-jobs"),
