@@ -33,9 +33,11 @@ namespaces = []
 cgroup_controllers = []
 """
 
-# A copy of another test's mount would keep it alive after its umount.
+# A copy of another test's mount would keep it alive after its umount, and so
+# would one of our own view's.
 _SETUP = """
-awk -v mine="${1%/lv}/" '$5 ~ "^/tmp/flt-" && index($5, mine) != 1 {print $5}' \\
+awk -v mine="${1%/lv}/" '
+    / - fuse/ || $5 ~ "^/tmp/flt-" && index($5, mine) != 1 {print $5}' \\
     /proc/self/mountinfo | xargs -r -n1 umount -l
 set -e
 for where in etc/libvirt var/lib/libvirt run/libvirt var/cache/libvirt \\
