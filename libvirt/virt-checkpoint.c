@@ -107,16 +107,22 @@ GPtrArray *virt_checkpoints(VirtHost *host, const char *uuid, GError **error)
 	return good ? g_steal_pointer(&list) : NULL;
 }
 
+static VirtHandle *lookup(VirtDomainHandle *domain, const char *name,
+	GError **error)
+{
+	VirtHandle *handle = virDomainCheckpointLookupByName(domain, name, 0);
+
+	if (!handle)
+		virt_fail(error, "checkpoint");
+	return handle;
+}
+
 static VirtHandle *find(VirtHost *host, const char *uuid, const char *name,
 	GError **error)
 {
 	g_autoptr(VirtDomainHandle) domain = virt_lookup(host, uuid, error);
-	VirtHandle *handle = domain ?
-		virDomainCheckpointLookupByName(domain, name, 0) : NULL;
 
-	if (domain && !handle)
-		virt_fail(error, "checkpoint");
-	return handle;
+	return domain ? lookup(domain, name, error) : NULL;
 }
 
 VirtCheckpoint *virt_checkpoint_find(VirtHost *host, const char *uuid,
@@ -150,7 +156,7 @@ bool virt_checkpoint_describe(VirtHost *host, const char *uuid,
 {
 	g_autoptr(VirtDomainHandle) domain = virt_lookup(host, uuid, error);
 	g_autoptr(VirtHandle) handle = domain ?
-		find(host, uuid, name, error) : NULL;
+		lookup(domain, name, error) : NULL;
 	g_autoptr(VirtHandle) again = NULL;
 	g_autofree char *old = NULL;
 	g_autofree char *xml = NULL;
@@ -167,16 +173,6 @@ bool virt_checkpoint_describe(VirtHost *host, const char *uuid,
 	again = virDomainCheckpointCreateXML(domain, xml,
 		VIR_DOMAIN_CHECKPOINT_CREATE_REDEFINE);
 	return again || virt_fail(error, "checkpoint-create --redefine");
-}
-
-static VirtHandle *lookup(VirtDomainHandle *domain, const char *name,
-	GError **error)
-{
-	VirtHandle *handle = virDomainCheckpointLookupByName(domain, name, 0);
-
-	if (!handle)
-		virt_fail(error, "checkpoint");
-	return handle;
 }
 
 /* Where one of its bitmaps is not there. */

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 
+#include "chain-instant.h"
 #include "domain-owner.h"
 #include "fleece-error.h"
 #include "instant.h"
@@ -210,17 +211,11 @@ static bool plan_bases(DomainBuild *build, const ChainDisk *const *all,
 static bool plan_next(DomainBuild *build, const ChainDisk *const *all,
 	GError **error)
 {
-	gint64 now = instant_now();
 	gint64 *instant = &build->fleece->instant_ms;
 
-	if (!chain_plan_instant(settings(build)->chain, all,
-		    build->disks->len, now, instant, error))
+	if (!chain_next_instant(build->request->vm, settings(build)->chain,
+		    all, build->disks->len, instant, error))
 		return false;
-	if (*instant > now)
-		g_warning("VM %s: the clock is %" G_GINT64_FORMAT " ms behind "
-			"the newest checkpoint of chain %s",
-			build->request->vm, *instant - now,
-			settings(build)->chain);
 	g_clear_pointer(&build->next, domain_checkpoint_free);
 	build->next = domain_checkpoint_new(settings(build)->chain, *instant);
 	for (guint i = 0; i < build->disks->len; i++) {

@@ -103,7 +103,7 @@ static bool undo_any(VirtHost *host, const Undo *undo, GError **error)
 			error);
 	case UNDO_NOTE:
 		return virt_domain_set_note(host, undo->a, NULL, error);
-	default: /* of a QEMU whose monitor we have: undo.c */
+	default: /* of a QEMU whose monitor we have: undo-qmp.c */
 		g_assert_not_reached();
 	}
 }

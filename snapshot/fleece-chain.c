@@ -3,6 +3,7 @@
 
 #include <errno.h>
 
+#include "chain-instant.h"
 #include "chain.h"
 #include "fleece-error.h"
 #include "instant.h"
@@ -153,21 +154,14 @@ bool fleece_chain_clean(FleeceBuild *build, GError **error)
 
 static bool set_instant(FleeceBuild *build, GError **error)
 {
-	gint64 now = instant_now();
 	gint64 *instant = &build->fleece->instant_ms;
 
-	*instant = now;
-	if (!build->chain)
-		return true;
-	if (!chain_plan_instant(settings(build)->chain,
-		    (const ChainDisk *const *)build->chain->pdata,
-		    build->chain->len, now, instant, error))
-		return false;
-	if (*instant > now)
-		g_warning("VM %s: the clock is %" G_GINT64_FORMAT " ms behind "
-			"the newest checkpoint of chain %s",
-			build->request->vm, *instant - now,
-			settings(build)->chain);
+	if (build->chain)
+		return chain_next_instant(build->request->vm,
+			settings(build)->chain,
+			(const ChainDisk *const *)build->chain->pdata,
+			build->chain->len, instant, error);
+	*instant = instant_now();
 	return true;
 }
 

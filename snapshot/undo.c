@@ -10,20 +10,10 @@
 #include "guest-agent.h"
 #include "listener.h"
 #include "owner.h"
-#include "qmp-block.h"
-#include "qmp-error.h"
-#include "qmp-export.h"
-#include "qmp-fd.h"
-#include "qmp-graph.h"
-#include "qmp-job.h"
-#include "qmp-object.h"
-#include "qmp-query.h"
-#include "qmp-transaction.h"
 #include "scratch-probe.h"
+#include "undo-qmp.h"
 
 #define RUN_ATTEMPTS 3
-/* How long an agent is waited for in the midst of a list. */
-#define THAW_MS 5000
 #define THAW_RETRY_MS 100
 /* How long scratch is waited for while the monitor is held. */
 #define SCRATCH_MS 1000
@@ -125,259 +115,11 @@ bool undo_list_has(const UndoList *list, enum undo_kind kind)
 	return false;
 }
 
-/* Whether the error only says that what we want to remove is not there. */
-static bool already_gone(GError **error)
-{
-	if (!g_error_matches(*error, FLEECE_ERROR, ENOENT) &&
-	    !g_error_matches(*error, QMP_ERROR, QMP_ERROR_DEVICE_NOT_FOUND) &&
-	    !g_error_matches(*error, QMP_ERROR, QMP_ERROR_DEVICE_NOT_ACTIVE))
-		return false;
-	g_clear_error(error);
-	return true;
-}
-
-static const QmpNode *find_node(GPtrArray *nodes, const char *name)
-{
-	for (guint i = 0; i < nodes->len; i++) {
-		const QmpNode *node = nodes->pdata[i];
-
-		if (g_str_equal(node->node, name))
-			return node;
-	}
-	return NULL;
-}
-
-static bool node_exists(QmpClient *client, const char *name, bool *exists,
-	GError **error)
-{
-	g_autoptr(GPtrArray) nodes = qmp_query_named_block_nodes(client,
-		error);
-
-	*exists = nodes && find_node(nodes, name);
-	return nodes != NULL;
-}
-
-/* blockdev-del has one error class for "no such node" and "in use". */
-static bool undo_node(QmpClient *client, const Undo *undo, GError **error)
-{
-	g_autoptr(GError) refusal = NULL;
-	bool exists;
-
-	if (qmp_blockdev_del(client, undo->a, &refusal))
-		return true;
-	if (qmp_error_is_refusal(refusal)) {
-		if (!node_exists(client, undo->a, &exists, error))
-			return false;
-		if (!exists)
-			return true;
-	}
-	g_propagate_error(error, g_steal_pointer(&refusal));
-	return false;
-}
-
-static bool is_in_use(const QmpNode *node)
-{
-	bool busy = false;
-
-	for (guint i = 0; i < node->bitmaps->len; i++) {
-		const QmpBitmap *bitmap = node->bitmaps->pdata[i];
-
-		busy |= bitmap->busy;
-	}
-	return busy;
-}
-
-/* An export holds on to the bitmap, but not to the node that the bitmap is
- * on: deleting that aborts QEMU ("!bdrv_dirty_bitmap_busy(bitmap)"). */
-static bool undo_scratch(QmpClient *client, const Undo *undo, GError **error)
-{
-	g_autoptr(GPtrArray) nodes = qmp_query_named_block_nodes(client,
-		error);
-	const QmpNode *node = nodes ? find_node(nodes, undo->a) : NULL;
-
-	if (!node)
-		return nodes;
-	if (is_in_use(node)) {
-		fleece_set_error(error, EBUSY, "blockdev-del: node %s has a "
-			"bitmap that is still exported", undo->a);
-		return false;
-	}
-	return undo_node(client, undo, error);
-}
-
-/* The device that has node as its root now; NULL where none has. */
-static char *device_over(GPtrArray *blocks, const char *node)
-{
-	for (guint i = 0; i < blocks->len; i++) {
-		const QmpBlock *block = blocks->pdata[i];
-
-		if (block->inserted && block->qdev &&
-		    g_str_equal(block->node, node))
-			return g_strdup(block->qdev);
-	}
-	return NULL;
-}
-
-/* The disk below the filter is another node than it was where somebody took
- * an external snapshot meanwhile. */
-static bool undo_filter(QmpClient *client, const Undo *undo, GError **error)
-{
-	g_autoptr(GPtrArray) blocks = qmp_query_block(client, error);
-	g_autoptr(GError) unknown = NULL;
-	g_autofree char *device = NULL;
-	g_autofree char *child = NULL;
-
-	if (!blocks)
-		return false;
-	device = device_over(blocks, undo->a);
-	if (!device)
-		return true;
-	child = qmp_query_file_child(client, undo->a, &unknown);
-	if (!child && !undo->c[0]) {
-		/* the filter is not "already gone" */
-		if (g_error_matches(unknown, FLEECE_ERROR, ENOENT))
-			unknown->code = EPROTO;
-		g_propagate_error(error, g_steal_pointer(&unknown));
-		return false;
-	}
-	return qmp_qom_set_drive(client, device, child ? child : undo->c,
-		error);
-}
-
-static bool undo_server(QmpClient *client, GError **error)
-{
-	g_autoptr(GPtrArray) exports = qmp_query_block_exports(client, error);
-
-	if (!exports)
-		return false;
-	for (guint i = 0; i < exports->len; i++) {
-		const QmpBlockExport *export = exports->pdata[i];
-
-		if (g_str_equal(export->type, "nbd")) {
-			fleece_set_error(error, EBUSY,
-				"nbd-server-stop: left running, export %s "
-				"still uses it", export->id);
-			return false;
-		}
-	}
-	if (qmp_nbd_server_stop(client, error))
-		return true;
-	/* one error class for everything: only these words mean success */
-	if (!qmp_error_is_refusal(*error) ||
-	    !strstr((*error)->message, "not running"))
-		return false;
-	g_clear_error(error);
-	return true;
-}
-
-static const QmpBitmap *find_bitmap(const QmpNode *node, const char *name)
-{
-	for (guint i = 0; i < node->bitmaps->len; i++) {
-		const QmpBitmap *bitmap = node->bitmaps->pdata[i];
-
-		if (g_str_equal(bitmap->name, name))
-			return bitmap;
-	}
-	return NULL;
-}
-
-/* It is gone where it was committed.  On a node that an external snapshot has
- * made a lower layer it has to stay: whoever finds it later drops it. */
-static bool undo_bitmap(QmpClient *client, const Undo *undo, GError **error)
-{
-	g_autoptr(GPtrArray) nodes = qmp_query_named_block_nodes(client,
-		error);
-	const QmpNode *node = nodes ? find_node(nodes, undo->a) : NULL;
-
-	if (!node || node->read_only || !find_bitmap(node, undo->b))
-		return nodes;
-	return qmp_bitmap_remove(client, undo->a, undo->b, error);
-}
-
-/* Somebody else's note stays: ours may never have got in. */
-static bool undo_owner(QmpClient *client, const Undo *undo, GError **error)
-{
-	g_autoptr(GError) failure = NULL;
-	g_autoptr(Owner) owner = owner_read(client, &failure);
-
-	if (failure && !g_error_matches(failure, FLEECE_ERROR, EBADMSG)) {
-		/* who is refused an answer does not know that it is gone */
-		if (g_error_matches(failure, QMP_ERROR,
-			    QMP_ERROR_DEVICE_NOT_FOUND))
-			fleece_set_error(error, EPROTO, "%s",
-				failure->message);
-		else
-			g_propagate_error(error, g_steal_pointer(&failure));
-		return false;
-	}
-	if (!owner || !g_str_equal(owner->session, undo->a))
-		return true;
-	return qmp_object_del(client, OWNER_ID, error);
-}
-
-static bool undo_one(QmpClient *client, const Undo *undo, GError **error)
-{
-	switch (undo->kind) {
-	case UNDO_OWNER:
-		return undo_owner(client, undo, error);
-	case UNDO_DIRECTORY:
-		listener_remove_directory(undo->a);
-		return true;
-	case UNDO_FDSET:
-		return qmp_remove_fds_noted(client, undo->a, error);
-	case UNDO_NODE:
-		return undo_node(client, undo, error);
-	case UNDO_FILTER:
-		return undo_filter(client, undo, error);
-	case UNDO_JOB:
-		return qmp_job_cancel(client, undo->a, error);
-	case UNDO_SERVER:
-		return undo_server(client, error);
-	case UNDO_MONITOR_FD:
-		return qmp_closefd(client, undo->a, error);
-	case UNDO_EXPORT:
-		return qmp_block_export_del(client, undo->a, error);
-	case UNDO_STOP:
-		return qmp_cont(client, error);
-	case UNDO_SCRATCH:
-		return undo_scratch(client, undo, error);
-	case UNDO_BITMAP:
-		return undo_bitmap(client, undo, error);
-	case UNDO_THAW:
-		return guest_agent_thaw_at(undo->a, THAW_MS, &(uint64_t){ 0 },
-			error);
-	default: /* of a domain: domain-undo.c */
-		break;
-	}
-	g_assert_not_reached();
-}
-
 /* The owner's note goes last and only when nothing else of ours is left: it
  * is what a later recovery needs. */
 static bool is_too_early(const UndoList *list, const Undo *undo)
 {
 	return undo->kind == UNDO_OWNER && list->undos->len > 1;
-}
-
-/* Whether the failure means that the monitor's connection is of no more use.
- * An agent's is another one. */
-static bool connection_is_lost(const Undo *undo, const GError *failure)
-{
-	return undo->kind != UNDO_THAW && failure->domain == FLEECE_ERROR &&
-		failure->code != EBUSY && failure->code != EPROTO;
-}
-
-static bool undo_over_qmp(void *opaque, const Undo *undo, bool *lost,
-	GError **error)
-{
-	g_autoptr(GError) failure = NULL;
-
-	if (undo_one(opaque, undo, &failure) ||
-	    (undo->kind != UNDO_THAW && already_gone(&failure)))
-		return true;
-	*lost = connection_is_lost(undo, failure);
-	g_propagate_error(error, g_steal_pointer(&failure));
-	return false;
 }
 
 /* Undoes one.  Returns false only where the connection is of no more use;
@@ -513,7 +255,7 @@ bool undo_list_run_with(UndoList *list, UndoOne *one, void *opaque,
 bool undo_list_run(UndoList *list, QmpClient *client, GError **error)
 {
 	forget_if_recovered(list, client);
-	return undo_list_run_with(list, undo_over_qmp, client, error);
+	return undo_list_run_with(list, undo_qmp, client, error);
 }
 
 static int64_t in_ms(unsigned ms)
@@ -582,7 +324,7 @@ static void thaw_ahead(UndoList *list)
 	g_autoptr(GError) failure = NULL;
 
 	if (!undo_list_has(list, UNDO_STOP) &&
-	    !thaw_once(list, in_ms(THAW_MS), &failure))
+	    !thaw_once(list, in_ms(UNDO_THAW_MS), &failure))
 		g_warning("VM %s: undo: %s", list->vm, failure->message);
 }
 
