@@ -180,56 +180,58 @@ static void test_qom(void)
 }
 
 /* What goes to QEMU, argument by argument. */
+static const ScriptedStep argument_steps[] = {
+	{ "object-add", "{\"qom-type\": \"authz-simple\", "
+		"\"id\": \"i\", \"identity\": \"a\\\"/\\u00e4\"}",
+		RETURN("{}") },
+	{ "object-del", "{\"id\": \"i\"}", RETURN("{}") },
+	{ "blockdev-add", "{\"driver\": \"raw\", \"node-name\": \"s\", "
+		"\"discard\": \"unmap\", \"cache\": "
+		"{\"no-flush\": true}, \"file\": {\"driver\": "
+		"\"file\", \"filename\": \"/dev/fdset/3\", "
+		"\"discard\": \"unmap\"}}", RETURN("{}") },
+	{ "remove-fd", "{\"fdset-id\": 3}", RETURN("{}") },
+	{ "blockdev-add", "{\"driver\": \"copy-before-write\", "
+		"\"node-name\": \"c\", \"file\": \"d\", "
+		"\"target\": \"s\", \"on-cbw-error\": "
+		"\"break-snapshot\"}", RETURN("{}") },
+	{ "blockdev-add", "{\"driver\": \"copy-before-write\", "
+		"\"node-name\": \"c\", \"file\": \"d\", "
+		"\"target\": \"s\", \"on-cbw-error\": "
+		"\"break-snapshot\", \"cbw-timeout\": 45, "
+		"\"bitmap\": {\"node\": \"s\", \"name\": \"b\"}}",
+		RETURN("{}") },
+	{ "blockdev-add", "{\"driver\": \"snapshot-access\", "
+		"\"node-name\": \"a\", \"file\": \"c\", "
+		"\"discard\": \"unmap\"}", RETURN("{}") },
+	{ "nbd-server-start", "{\"addr\": {\"type\": \"fd\", \"data\": "
+		"{\"str\": \"f\"}}, \"max-connections\": 8}",
+		RETURN("{}") },
+	{ "block-export-add", "{\"type\": \"nbd\", \"id\": \"e\", "
+		"\"node-name\": \"a\", \"name\": \"disk\", "
+		"\"writable\": true, \"fixed-iothread\": true}",
+		RETURN("{}") },
+	{ "block-export-add", "{\"type\": \"nbd\", \"id\": \"e\", "
+		"\"node-name\": \"a\", \"name\": \"disk\", "
+		"\"writable\": false, \"bitmaps\": [{\"node\": "
+		"\"s\", \"name\": \"b\"}]}", RETURN("{}") },
+	{ "block-dirty-bitmap-remove", "{\"node\": \"n\", "
+		"\"name\": \"b\"}", RETURN("{}") },
+	{ "nbd-server-stop", NULL, RETURN("{}") },
+	{ "blockdev-del", "{\"node-name\": \"a\"}", RETURN("{}") },
+	{ "cont", NULL, RETURN("{}") },
+};
+
 static void test_arguments(void)
 {
-	static const ScriptedStep steps[] = {
-		{ "object-add", "{\"qom-type\": \"authz-simple\", "
-			"\"id\": \"i\", \"identity\": \"a\\\"/\\u00e4\"}",
-			RETURN("{}") },
-		{ "object-del", "{\"id\": \"i\"}", RETURN("{}") },
-		{ "blockdev-add", "{\"driver\": \"raw\", \"node-name\": \"s\", "
-			"\"discard\": \"unmap\", \"cache\": "
-			"{\"no-flush\": true}, \"file\": {\"driver\": "
-			"\"file\", \"filename\": \"/dev/fdset/3\", "
-			"\"discard\": \"unmap\"}}", RETURN("{}") },
-		{ "remove-fd", "{\"fdset-id\": 3}", RETURN("{}") },
-		{ "blockdev-add", "{\"driver\": \"copy-before-write\", "
-			"\"node-name\": \"c\", \"file\": \"d\", "
-			"\"target\": \"s\", \"on-cbw-error\": "
-			"\"break-snapshot\"}", RETURN("{}") },
-		{ "blockdev-add", "{\"driver\": \"copy-before-write\", "
-			"\"node-name\": \"c\", \"file\": \"d\", "
-			"\"target\": \"s\", \"on-cbw-error\": "
-			"\"break-snapshot\", \"cbw-timeout\": 45, "
-			"\"bitmap\": {\"node\": \"s\", \"name\": \"b\"}}",
-			RETURN("{}") },
-		{ "blockdev-add", "{\"driver\": \"snapshot-access\", "
-			"\"node-name\": \"a\", \"file\": \"c\", "
-			"\"discard\": \"unmap\"}", RETURN("{}") },
-		{ "nbd-server-start", "{\"addr\": {\"type\": \"fd\", \"data\": "
-			"{\"str\": \"f\"}}, \"max-connections\": 8}",
-			RETURN("{}") },
-		{ "block-export-add", "{\"type\": \"nbd\", \"id\": \"e\", "
-			"\"node-name\": \"a\", \"name\": \"disk\", "
-			"\"writable\": true, \"fixed-iothread\": true}",
-			RETURN("{}") },
-		{ "block-export-add", "{\"type\": \"nbd\", \"id\": \"e\", "
-			"\"node-name\": \"a\", \"name\": \"disk\", "
-			"\"writable\": false, \"bitmaps\": [{\"node\": "
-			"\"s\", \"name\": \"b\"}]}", RETURN("{}") },
-		{ "block-dirty-bitmap-remove", "{\"node\": \"n\", "
-			"\"name\": \"b\"}", RETURN("{}") },
-		{ "nbd-server-stop", NULL, RETURN("{}") },
-		{ "blockdev-del", "{\"node-name\": \"a\"}", RETURN("{}") },
-		{ "cont", NULL, RETURN("{}") },
-	};
 	const QmpFilter filter = { "c", "d", "s", 0, NULL };
 	const QmpFilter limited = { "c", "d", "s", 45, "b" };
 	const QmpExport whole = { "e", "a", "disk", true, true, NULL,
 		NULL };
 	const QmpExport mapped = { "e", "a", "disk", false, false, "b",
 		"s" };
-	g_auto(Session) session = session_start(steps, G_N_ELEMENTS(steps));
+	g_auto(Session) session = session_start(argument_steps,
+		G_N_ELEMENTS(argument_steps));
 	QmpClient *client = session.client;
 
 	g_assert_true(qmp_object_add_note(client, "i", "a\"/\xc3\xa4", NULL));
