@@ -53,3 +53,13 @@ bool qmp_blockdev_del(QmpClient *client, const char *node, GError **error)
 	return qmp_execute_void(client, "blockdev-del",
 		qmp_strings("node-name", node, NULL), error);
 }
+
+bool qmp_check_main_thread(QmpClient *client, const char *node, GError **error)
+{
+	json_object *arguments = qmp_strings("node-name", node, NULL);
+
+	json_object_object_add(arguments, "iothread", NULL);
+	json_object_object_add(arguments, "force", json_object_new_boolean(1));
+	return qmp_execute_void(client, "x-blockdev-set-iothread", arguments,
+		error);
+}

@@ -111,8 +111,10 @@ static unsigned timeout_limit(const QemuFacts *facts, const QemuPlan *plan,
  * blockdev-add over a node with requests in flight in an iothread aborts QEMU
  * as long as there are AioContext locks (until 9.0): the BlockBackend made
  * for probing is drained without the lock, "qemu_mutex_unlock_impl: Operation
- * not permitted". A stopped guest has nothing in flight, and its devices have
- * given their nodes back to the main thread.
+ * not permitted".  So does one over a throttle there, with nothing in flight:
+ * its end of a drain runs in the iothread.  A stopped guest has nothing in
+ * flight, and its devices have given their nodes back to the main thread;
+ * fleece-point.c asks, for they could not while an export stood.
  */
 static bool needs_pause(const QemuFacts *facts)
 {

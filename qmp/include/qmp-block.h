@@ -37,3 +37,13 @@ bool qmp_blockdev_add_access(QmpClient *client, const char *node,
 	const char *filter, GError **error);
 
 bool qmp_blockdev_del(QmpClient *client, const char *node, GError **error);
+
+/*
+ * Whether QEMU's main thread has a node that a device uses; nothing changes.
+ * It asks for the node to be moved there with x-blockdev-set-iothread, which
+ * does nothing where it is there already, and which the device refuses
+ * ("Cannot change iothread of active block backend") where it is not: QEMU
+ * 7.2, and no longer promised by any later one.
+ */
+bool qmp_check_main_thread(QmpClient *client, const char *node,
+	GError **error);

@@ -220,14 +220,28 @@ class Rounds:
             if writer and quiet:
                 writer.pause()
                 stack.callback(writer.resume)
-            truth = {disk.id: self.world.content(disk) if quiet else None
-                     for disk in self.model.plugged()}
             if expected is not None:
                 self.model.begin(group.chain)
+            truth = self._truth(quiet)
             said = error_of(os.mkdir, session.path(group))
+            if said == "EBUSY" and quiet and self.leftover:
+                self._let_run(session)
+                truth = self._truth(quiet)
+                said = error_of(os.mkdir, session.path(group))
             wanted = "none" if expected is not None else "ENOENT"
             assert said == wanted, (said, expected, session.mount.report())
         return truth
+
+    def _truth(self, quiet):
+        return {disk.id: self.world.content(disk) if quiet else None
+                for disk in self.model.plugged()}
+
+    def _let_run(self, session):
+        """The export of the dead has kept a disk of the stopped guest in its
+        iothread."""
+        assert "has not given it back" in session.mount.stderr()
+        self.say("refused: a disk is in its iothread")
+        self.world.run_once()
 
     # How it ends.
 

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Disks that a guest has left in their iothreads, snapshot again.
+
+A disk stays in its thread while an export stands (quirks.c), so a guest that
+is stopped meanwhile cannot give it back.  QEMU 7.2 would abort when the next
+snapshot is built there: the disks have a throttle, whose drain needs the
+thread.
+"""
+
+import os
+import signal
+
+import pytest
+
+import guest
+import scene
+from mount import MOUNT_FAILED
+
+REFUSAL = ("disk va: its iothread has not given it back although the guest "
+           "stands still")
+RING = guest.Ring(slots=128, drives=2)
+
+
+@pytest.fixture
+def living(tmp, vm_factory):
+    """A guest that writes to two throttled disks, each in a thread."""
+    return scene.build_living(tmp, vm_factory, RING, disk_options={
+        "iothread": True, "throttle": True})
+
+
+def umount(mnt):
+    mnt.umount()
+
+
+def kill_both(mnt):
+    """What is left in QEMU the next one undoes."""
+    for pid in sorted(mnt.processes(), key=lambda pid: pid == mnt.pid):
+        os.kill(pid, signal.SIGKILL)
+    mnt.cleanup()
+
+
+def assert_one_instant(living, mnt):
+    guest.same_instant([RING.newest(RING.read(living.file(mnt, disk)))
+                        for disk in living.vm.disks])
+
+
+@pytest.mark.parametrize("end", (umount, kill_both))
+def test_paused_meanwhile(living, mount_factory, end):
+    """Refused while it is paused, and goes once it has run."""
+    vm = living.vm
+    mnt = mount_factory(vm.qmp_path)
+    vm.execute("stop")
+    end(mnt)
+    refused = mount_factory(vm.qmp_path, name="refused", check=False)
+    assert refused.returncode == MOUNT_FAILED, refused.report()
+    assert REFUSAL in refused.stderr(), refused.report()
+    assert vm.execute("query-status")["status"] == "paused"
+    vm.execute("cont")
+    guest.wait_progress(vm, "vb")
+    with_pause = mount_factory(vm.qmp_path, name="running")
+    assert_one_instant(living, with_pause)
+    with_pause.umount()
+    vm.execute("stop")
+    again = mount_factory(vm.qmp_path, name="again")
+    assert_one_instant(living, again)
+    again.umount()
+    vm.execute("cont")
+    guest.wait_progress(vm, "vb")
+    living.assert_as_before()
+
+
+@pytest.mark.parametrize("words", (("stop", "cont"), ("system_reset",)))
+def test_stopped_for_a_moment(living, mount_factory, words):
+    """The guest's driver has started the devices since."""
+    vm = living.vm
+    for number in range(3):
+        mnt = mount_factory(vm.qmp_path, name=f"mnt{number}")
+        for word in words:
+            vm.execute(word)
+        guest.wait_progress(vm, "vb")
+        mnt.umount()
+    guest.wait_progress(vm, "vb")
+    living.assert_as_before()
