@@ -97,13 +97,14 @@ static bool do_qemu(const VmConfig *vm, Deletion *deletion,
 	return true;
 }
 
-/* The bitmaps of an NBD server belong to others. */
+/* The bitmaps of an NBD server belong to others; those of images that no QEMU
+ * has open cannot be had. */
 static bool do_vm(const Source *source, const VmConfig *vm, Deletion *deletion,
 	CheckpointTable *table, GError **error)
 {
-	if (vm->nbd || (vm->domain ?
-		    do_domain(source, vm, deletion, table, error) :
-		    do_qemu(vm, deletion, table, error)))
+	if ((!vm->domain && !vm->qmp) ||
+	    (vm->domain ? do_domain(source, vm, deletion, table, error) :
+			  do_qemu(vm, deletion, table, error)))
 		return true;
 	g_prefix_error(error, "VM %s: ", vm->name);
 	return false;

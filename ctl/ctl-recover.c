@@ -30,16 +30,12 @@ static bool is_gone(const GError *error)
 		g_error_matches(error, FLEECE_ERROR, ECONNREFUSED);
 }
 
-/* Nothing is ever made in an NBD server of somebody else's. */
 static bool recover_qemu(const VmConfig *vm, GError **error)
 {
 	g_autoptr(GError) failure = NULL;
-	g_autoptr(QmpClient) client = vm->nbd ? NULL :
-		qmp_client_connect(vm->qmp, vm->settings->timeout_ms,
-			&failure);
+	g_autoptr(QmpClient) client = qmp_client_connect(vm->qmp,
+		vm->settings->timeout_ms, &failure);
 
-	if (vm->nbd)
-		return true;
 	if (client ? recover_over(client, vm->name, &failure) :
 		     is_gone(failure))
 		return true;
@@ -51,8 +47,10 @@ static bool recover_qemu(const VmConfig *vm, GError **error)
 static bool recover_vm(const Source *source, const VmConfig *vm,
 	GError **error)
 {
-	if (!vm->domain)
+	if (vm->qmp)
 		return recover_qemu(vm, error);
+	if (!vm->domain)
+		return true; /* nothing is made where nobody's QEMU is */
 	if (domain_recover(domain_host_virt(source_domains(source)), vm->name,
 		    vm->domain, force, vm->settings->timeout_ms, error))
 		return true;

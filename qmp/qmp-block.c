@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "qmp-block.h"
 
+#include <sys/stat.h>
+
 #include "qmp-execute.h"
 
 bool qmp_blockdev_add_scratch(QmpClient *client, const char *node,
@@ -20,6 +22,28 @@ bool qmp_blockdev_add_scratch(QmpClient *client, const char *node,
 	json_object_object_add(arguments, "file",
 		qmp_strings("driver", "file", "filename", path, "discard",
 			"unmap", NULL));
+	return qmp_execute_void(client, "blockdev-add", arguments, error);
+}
+
+static bool is_device(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0 && S_ISBLK(st.st_mode);
+}
+
+bool qmp_blockdev_add_image(QmpClient *client, const char *node,
+	const char *path, const char *format, GError **error)
+{
+	json_object *arguments = qmp_strings("driver", format, "node-name",
+		node, NULL);
+	json_object *file = qmp_strings("driver", is_device(path) ?
+		"host_device" : "file", "filename", path, NULL);
+
+	json_object_object_add(arguments, "read-only",
+		json_object_new_boolean(1));
+	json_object_object_add(file, "read-only", json_object_new_boolean(1));
+	json_object_object_add(arguments, "file", file);
 	return qmp_execute_void(client, "blockdev-add", arguments, error);
 }
 

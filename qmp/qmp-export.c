@@ -27,6 +27,16 @@ bool qmp_nbd_server_stop(QmpClient *client, GError **error)
 	return qmp_execute_void(client, "nbd-server-stop", NULL, error);
 }
 
+static json_object *bitmap_list(const QmpExport *export)
+{
+	json_object *list = json_object_new_array();
+
+	for (const char *const *name = export->bitmaps; *name; name++)
+		json_object_array_add(list, qmp_strings("node",
+			export->bitmap_node, "name", *name, NULL));
+	return list;
+}
+
 bool qmp_block_export_add(QmpClient *client, const QmpExport *export,
 	GError **error)
 {
@@ -38,13 +48,9 @@ bool qmp_block_export_add(QmpClient *client, const QmpExport *export,
 	if (export->fixed)
 		json_object_object_add(arguments, "fixed-iothread",
 			json_object_new_boolean(true));
-	if (export->bitmap) {
-		json_object *bitmaps = json_object_new_array();
-
-		json_object_array_add(bitmaps, qmp_strings("node",
-			export->bitmap_node, "name", export->bitmap, NULL));
-		json_object_object_add(arguments, "bitmaps", bitmaps);
-	}
+	if (export->bitmaps)
+		json_object_object_add(arguments, "bitmaps",
+			bitmap_list(export));
 	return qmp_execute_void(client, "block-export-add", arguments, error);
 }
 

@@ -115,7 +115,8 @@ static bool look(Attach *attach, GError **error)
 static bool plan(Attach *attach, GError **error)
 {
 	attach->bitmaps = g_new0(const char *, attach->exports->len);
-	quirks_server_plan(settings(attach)->server_safe, &attach->plan);
+	quirks_server_plan(attach->request->images ||
+		settings(attach)->server_safe, &attach->plan);
 	return attach_plan_check(attach->exports, settings(attach), error) &&
 		attach_plan_bitmaps(attach->exports, settings(attach),
 			attach->bitmaps, error);
@@ -194,9 +195,10 @@ static void begin(Attach *attach)
 		NULL);
 	fleece->view = request->settings->view;
 	fleece->instant_ms = instant_now();
-	fleece->method = "nbd";
-	fleece->method_reason = g_strdup_printf("others have made it: %s",
-		request->uri);
+	fleece->method = request->images ? "image" : "nbd";
+	fleece->method_reason = request->images ?
+		g_strdup("the VM is switched off") :
+		g_strdup_printf("others have made it: %s", request->uri);
 	fleece->disks = g_ptr_array_new();
 	fleece->chains = g_ptr_array_new_with_free_func(
 		(GDestroyNotify)disk_chain_free);
@@ -210,7 +212,8 @@ Fleece *attach_new(const AttachRequest *request, GError **error)
 
 	begin(&attach);
 	if (!look(&attach, error) || !plan(&attach, error)) {
-		g_prefix_error(error, "NBD server %s: ", request->uri);
+		if (!request->images)
+			g_prefix_error(error, "NBD server %s: ", request->uri);
 		return NULL;
 	}
 	for (unsigned i = 0; i < attach.exports->len; i++) {

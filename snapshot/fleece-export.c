@@ -99,13 +99,15 @@ static bool note_deposits(
 static bool add_export(FleeceBuild *build, BuildDisk *disk, GError **error)
 {
 	bool written = disk->scratch_fd >= 0;
+	const char *bitmap = fleece_chain_bitmap(disk);
+	const char *const bitmaps[] = { bitmap, NULL };
 	QmpExport export = {
 		.id = disk->export,
 		.node = written ? disk->access : disk->disk->node,
 		.name = disk->export,
 		.writable = written,
 		.fixed = build->fleece->plan.fixed_iothread,
-		.bitmap = fleece_chain_bitmap(disk),
+		.bitmaps = bitmap ? bitmaps : NULL,
 		.bitmap_node = disk->scratch,
 	};
 

@@ -9,34 +9,49 @@
 #define NOT_BUILT "its snapshot is not made by fleecefs"
 #define NO_SCRATCH "fleecefs needs no scratch space for it"
 #define NO_CHAIN "fleecefs keeps no chain there"
+#define NOT_WRITTEN "nothing is written into them; bitmap= chooses what " \
+	".dirty shows"
+#define SWITCHED_OFF "no QEMU has them open"
 #define OWN_WAY "it makes the snapshot in a way of its own"
+
+enum sort { SORT_QEMU, SORT_NBD, SORT_LIBVIRT, SORT_IMAGES, N_SORTS };
+
+static const char *const sort_names[N_SORTS] = { "a QMP socket",
+	"an NBD server", "libvirt", "images" };
 
 /* Why a word does not go with a kind of source; NULL: it does. */
 static const struct {
 	const char *word;
-	const char *why_not_nbd;
-	const char *why_not_libvirt;
+	const char *why_not[N_SORTS];
 } for_qemu[] = {
-	{ "chain", "its bitmaps belong to others; bitmap= chooses one" },
-	{ "since", NO_CHAIN },
-	{ "fallback", NO_CHAIN },
-	{ "keep", NO_CHAIN },
-	{ "freeze", NOT_BUILT },
-	{ "agent", NOT_BUILT, "it knows where the guest's agent is" },
-	{ "method", NOT_BUILT, OWN_WAY },
-	{ "cbw_timeout", NOT_BUILT, OWN_WAY },
-	{ "unsafe_qemu", NOT_BUILT },
-	{ "scratch", NO_SCRATCH },
-	{ "scratch_limit", NO_SCRATCH },
-	{ "scratch_reserve", NO_SCRATCH },
-	{ "discard", NULL, "it shows the disks read-only, so that nothing "
-			   "can be freed" },
+	{ "chain", { [SORT_NBD] = "its bitmaps belong to others; bitmap= "
+				  "chooses one",
+		[SORT_IMAGES] = NOT_WRITTEN } },
+	{ "since", { [SORT_NBD] = NO_CHAIN, [SORT_IMAGES] = NOT_WRITTEN } },
+	{ "fallback", { [SORT_NBD] = NO_CHAIN, [SORT_IMAGES] = NOT_WRITTEN } },
+	{ "keep", { [SORT_NBD] = NO_CHAIN, [SORT_IMAGES] = NOT_WRITTEN } },
+	{ "freeze", { [SORT_NBD] = NOT_BUILT, [SORT_IMAGES] = SWITCHED_OFF } },
+	{ "agent", { [SORT_NBD] = NOT_BUILT,
+		[SORT_LIBVIRT] = "it knows where the guest's agent is",
+		[SORT_IMAGES] = SWITCHED_OFF } },
+	{ "method", { [SORT_NBD] = NOT_BUILT, [SORT_LIBVIRT] = OWN_WAY,
+		[SORT_IMAGES] = SWITCHED_OFF } },
+	{ "cbw_timeout", { [SORT_NBD] = NOT_BUILT, [SORT_LIBVIRT] = OWN_WAY,
+		[SORT_IMAGES] = SWITCHED_OFF } },
+	{ "unsafe_qemu", { [SORT_NBD] = NOT_BUILT,
+		[SORT_IMAGES] = SWITCHED_OFF } },
+	{ "scratch", { [SORT_NBD] = NO_SCRATCH, [SORT_IMAGES] = NO_SCRATCH } },
+	{ "scratch_limit", { [SORT_NBD] = NO_SCRATCH,
+		[SORT_IMAGES] = NO_SCRATCH } },
+	{ "scratch_reserve", { [SORT_NBD] = NO_SCRATCH,
+		[SORT_IMAGES] = NO_SCRATCH } },
+	{ "discard", { [SORT_LIBVIRT] = "it shows the disks read-only, so "
+					"that nothing can be freed",
+		[SORT_IMAGES] = "they are only read" } },
 };
 
 static const char *const for_nbd[] = { "bitmap", "tls", "tls_certificates",
 	"tls_psk", "server", NULL };
-
-enum sort { SORT_QEMU, SORT_NBD, SORT_LIBVIRT };
 
 static enum sort sort_of(const char *uri)
 {
@@ -49,19 +64,23 @@ static const char *why_not(const char *word, enum sort sort)
 {
 	for (unsigned i = 0; i < G_N_ELEMENTS(for_qemu); i++) {
 		if (g_str_equal(word, for_qemu[i].word))
-			return sort == SORT_NBD ? for_qemu[i].why_not_nbd :
-				sort == SORT_LIBVIRT ?
-				for_qemu[i].why_not_libvirt : NULL;
+			return for_qemu[i].why_not[sort];
 	}
 	return NULL;
 }
 
-static bool check_place(const char *word, const char *uri, GError **error)
+/* bitmap= chooses among the bitmaps of images as among those of a server. */
+static bool goes_with_nbd_alone(const char *word, enum sort sort)
 {
-	enum sort sort = sort_of(uri);
+	return sort != SORT_NBD && g_strv_contains(for_nbd, word) &&
+		!(sort == SORT_IMAGES && g_str_equal(word, "bitmap"));
+}
+
+static bool check_place(const char *word, enum sort sort, GError **error)
+{
 	const char *why = why_not(word, sort);
 
-	if (sort != SORT_NBD && g_strv_contains(for_nbd, word)) {
+	if (goes_with_nbd_alone(word, sort)) {
 		fleece_set_error(error, EINVAL,
 			"option '%s' is for an NBD source alone: that is a "
 			"server which others have set up", word);
@@ -70,7 +89,7 @@ static bool check_place(const char *word, const char *uri, GError **error)
 	if (!why)
 		return true;
 	fleece_set_error(error, EINVAL, "option '%s' does not go with %s: %s",
-		word, sort == SORT_NBD ? "an NBD server" : "libvirt", why);
+		word, sort_names[sort], why);
 	return false;
 }
 
@@ -95,12 +114,26 @@ static bool check_tls(const char *const *words, const char *uri, bool tls,
 	return true;
 }
 
-bool source_words_check(const char *const *words, const char *uri, bool tls,
+static bool check_places(const char *const *words, enum sort sort,
 	GError **error)
 {
 	for (const char *const *word = words; *word; word++) {
-		if (!check_place(*word, uri, error))
+		if (!check_place(*word, sort, error))
 			return false;
 	}
-	return sort_of(uri) != SORT_NBD || check_tls(words, uri, tls, error);
+	return true;
+}
+
+bool source_words_check(const char *const *words, const char *uri, bool tls,
+	GError **error)
+{
+	enum sort sort = sort_of(uri);
+
+	return check_places(words, sort, error) &&
+		(sort != SORT_NBD || check_tls(words, uri, tls, error));
+}
+
+bool source_words_check_images(const char *const *words, GError **error)
+{
+	return check_places(words, SORT_IMAGES, error);
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "disk-image.h"
 #include "fleece-error.h"
 #include "safe-name.h"
 #include "source-words.h"
@@ -39,6 +40,8 @@ void vm_config_free(VmConfig *config)
 	g_free(config->qmp);
 	g_free(config->nbd);
 	g_free(config->domain);
+	g_clear_pointer(&config->images, g_ptr_array_unref);
+	g_free(config->format);
 	settings_free(config->settings);
 	g_free(config);
 }
@@ -51,6 +54,8 @@ VmConfig *vm_config_copy(const VmConfig *config)
 	copy->qmp = g_strdup(config->qmp);
 	copy->nbd = g_strdup(config->nbd);
 	copy->domain = g_strdup(config->domain);
+	copy->images = config->images ? g_ptr_array_ref(config->images) : NULL;
+	copy->format = g_strdup(config->format);
 	copy->settings = settings_copy(config->settings);
 	return copy;
 }
@@ -235,8 +240,17 @@ static GPtrArray *list_domains(const Source *source, GError **error)
 	return vms;
 }
 
-/* Puts one key of a group into the VM's config. */
-static bool conf_key(VmConfig *config, const char *key, const char *value)
+/* Whether text may be the name of a driver. */
+static bool is_word(const char *text)
+{
+	return text[strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789")] ==
+		'\0';
+}
+
+/* Puts one key of a group into the VM's config; *error only where there is
+ * more to say than that the setting is bad. */
+static bool conf_key(VmConfig *config, const char *key, const char *value,
+	GError **error)
 {
 	if (!value[0])
 		return false;
@@ -246,6 +260,13 @@ static bool conf_key(VmConfig *config, const char *key, const char *value)
 	} else if (g_str_equal(key, "nbd")) {
 		g_free(config->nbd);
 		config->nbd = g_strdup(value);
+	} else if (g_str_equal(key, "image")) {
+		g_clear_pointer(&config->images, g_ptr_array_unref);
+		config->images = disk_images_parse(value, error);
+		return config->images;
+	} else if (g_str_equal(key, "format") && is_word(value)) {
+		g_free(config->format);
+		config->format = g_strdup(value);
 	} else if (g_str_equal(key, "disks")) {
 		g_free(config->settings->disks);
 		config->settings->disks = g_strdup(value);
@@ -270,13 +291,13 @@ static bool conf_keys(const Source *source, GKeyFile *file, const char *group,
 				source->spec, group, bad->message);
 			return false;
 		}
-		if (!conf_key(config, *key, value)) {
-			fleece_set_error(error, EINVAL,
-				"%s: group [%s]: bad setting '%s=%s' (see "
-				"mount.fleecefs(8))",
-				source->spec, group, *key, value);
-			return false;
-		}
+		if (conf_key(config, *key, value, &bad))
+			continue;
+		fleece_set_error(error, EINVAL,
+			"%s: group [%s]: bad setting '%s=%s' (%s)",
+			source->spec, group, *key, value,
+			bad ? bad->message : "see mount.fleecefs(8)");
+		return false;
 	}
 	return true;
 }
@@ -284,6 +305,9 @@ static bool conf_keys(const Source *source, GKeyFile *file, const char *group,
 /* Whether what a group says, and the mount says for it, goes together. */
 static bool check_group(const VmConfig *config, char **keys, GError **error)
 {
+	if (config->images)
+		return source_words_check_images((const char *const *)keys,
+			error);
 	if (!source_words_check((const char *const *)keys, config->nbd,
 		    config->settings->tls_required, error))
 		return false;
@@ -302,17 +326,16 @@ static bool conf_group(Source *source, GKeyFile *file, const char *group,
 		return keys;
 	if (!conf_keys(source, file, group, keys, config, error))
 		return false;
-	if (!config->qmp == !config->nbd) {
-		fleece_set_error(error, EINVAL, "%s: group [%s] has %s",
-			source->spec, group, config->nbd ?
-			"both qmp= and nbd=" : "no qmp= and no nbd=");
+	if (!!config->qmp + !!config->nbd + !!config->images != 1) {
+		fleece_set_error(error, EINVAL, "%s: group [%s] needs one of "
+			"qmp=, nbd= and image=", source->spec, group);
 		return false;
 	}
 	if (!check_group(config, keys, error)) {
 		g_prefix_error(error, "%s: group [%s]: ", source->spec, group);
 		return false;
 	}
-	if (config->nbd)
+	if (!config->qmp)
 		settings_keep_for_nbd(config->settings);
 	return true;
 }
@@ -458,6 +481,18 @@ bool source_needs_scratch(const Source *source)
 		const VmConfig *config = source->fixed->pdata[i];
 
 		any = any || config->qmp;
+	}
+	return any;
+}
+
+bool source_has_images(const Source *source)
+{
+	bool any = false;
+
+	for (guint i = 0; source->fixed && i < source->fixed->len; i++) {
+		const VmConfig *config = source->fixed->pdata[i];
+
+		any = any || config->images;
 	}
 	return any;
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "fleece-error.h"
+#include "image-host.h"
 #include "scratch-watch.h"
 
 /* VMs acted on at once. They wait for QEMU nearly all of the time. */
@@ -76,6 +77,31 @@ static bool start_loops(VmSet *set, GError **error)
 	return true;
 }
 
+/* All of a .conf: they stay as they are now. */
+static bool start_images(VmSet *set, GError **error)
+{
+	g_autoptr(GPtrArray) configs = NULL;
+
+	set->context.images = g_hash_table_new_full(g_str_hash, g_str_equal,
+		g_free, (GDestroyNotify)image_host_free);
+	if (!source_has_images(set->source))
+		return true;
+	configs = source_list(set->source, error);
+	for (guint i = 0; configs && i < configs->len; i++) {
+		const VmConfig *config = configs->pdata[i];
+		ImageHost *host = !config->images ? NULL :
+			image_host_new(config->name, config->images,
+				config->format, error);
+
+		if (config->images && !host)
+			return false;
+		if (host)
+			g_hash_table_insert(set->context.images,
+				g_strdup(config->name), host);
+	}
+	return configs;
+}
+
 static bool look_at_domains(void *opaque)
 {
 	VmSet *set = opaque;
@@ -110,7 +136,8 @@ VmSet *vm_set_new_take(Source *source, Guardian *guardian,
 		(GDestroyNotify)vm_free);
 	set->present = g_hash_table_new_full(g_str_hash, g_str_equal, g_free,
 		NULL);
-	if (!start_loops(set, error) || !start_domains(set, error))
+	if (!start_images(set, error) || !start_loops(set, error) ||
+	    !start_domains(set, error))
 		return NULL;
 	set->watch = scratch_watch_new(set, settings);
 	return g_steal_pointer(&set);
@@ -227,6 +254,7 @@ void vm_set_free(VmSet *set)
 	g_thread_pool_free(set->workers, FALSE, TRUE);
 	g_hash_table_unref(set->vms);
 	g_hash_table_unref(set->present);
+	g_hash_table_unref(set->context.images);
 	for (unsigned i = 0; i < set->context.n_loops; i++)
 		nbd_loop_free(set->context.loops[i]);
 	g_free(set->context.loops);

@@ -8,6 +8,7 @@
 #include "domain-fleece.h"
 #include "fleece-error.h"
 #include "fleece.h"
+#include "image-host.h"
 #include "scratch-probe.h"
 #include "snapshot-make.h"
 
@@ -170,11 +171,12 @@ static Fleece *build_domain(Vm *vm, GError **error)
 }
 
 /* The third: others have made it, and show it over NBD. */
-static Fleece *attach(const Vm *vm, GError **error)
+static Fleece *attach(const Vm *vm, const char *uri, GError **error)
 {
 	AttachRequest request = {
 		.vm = vm->config->name,
-		.uri = vm->config->nbd,
+		.uri = uri,
+		.images = vm->config->images,
 		.settings = vm->config->settings,
 		.loops = vm->context->loops,
 		.n_loops = vm->context->n_loops,
@@ -183,11 +185,32 @@ static Fleece *attach(const Vm *vm, GError **error)
 	return attach_new(&request, error);
 }
 
+/* The fourth: nobody writes, as long as its images are open. */
+static ImageHost *image_host(const Vm *vm)
+{
+	return g_hash_table_lookup(vm->context->images, vm->config->name);
+}
+
+static Fleece *read_images(const Vm *vm, GError **error)
+{
+	ImageHost *host = image_host(vm);
+	unsigned timeout = vm->config->settings->timeout_ms;
+	Fleece *fleece;
+
+	if (!image_host_open(host, timeout, error))
+		return NULL;
+	fleece = attach(vm, image_host_uri(host), error);
+	if (!fleece)
+		image_host_close(host, timeout, NULL);
+	return fleece;
+}
+
 static Snapshot *take(Vm *vm, GError **error)
 {
-	Fleece *fleece = vm->config->nbd ? attach(vm, error) :
-		vm->config->domain ? build_domain(vm, error) :
-				     build(vm, error);
+	const VmConfig *config = vm->config;
+	Fleece *fleece = config->nbd ? attach(vm, config->nbd, error) :
+		config->images ? read_images(vm, error) :
+		config->domain ? build_domain(vm, error) : build(vm, error);
 
 	return fleece ? snapshot_new_take(vm->config->name, fleece) : NULL;
 }
@@ -199,6 +222,8 @@ static bool unmake(Vm *vm, GError **error)
 
 	if (vm->config->qmp)
 		return fleece_undo(vm->undo, vm->config->qmp, timeout, error);
+	if (vm->config->images)
+		return image_host_close(image_host(vm), timeout, error);
 	return !vm->config->domain ||
 		undo_list_run_at(vm->undo, address(vm), timeout, error);
 }
@@ -225,7 +250,8 @@ bool vm_take(Vm *vm, GError **error)
 
 const char *vm_scratch(const Vm *vm)
 {
-	return vm->config->nbd ? NULL : vm->config->settings->scratch;
+	return vm->config->qmp || vm->config->domain ?
+		vm->config->settings->scratch : NULL;
 }
 
 bool vm_look(Vm *vm)

@@ -17,6 +17,11 @@
 bool qmp_blockdev_add_scratch(QmpClient *client, const char *node,
 	int64_t fdset_id, GError **error);
 
+/* A node over an image file, or a block device, with its backing chain; for
+ * reading. */
+bool qmp_blockdev_add_image(QmpClient *client, const char *node,
+	const char *path, const char *format, GError **error);
+
 typedef struct {
 	const char *node;   /* its name */
 	const char *file;   /* the disk's root node */

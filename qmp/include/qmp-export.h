@@ -33,9 +33,10 @@ typedef struct {
 	const char *name;    /* on the wire */
 	bool writable;       /* trims are allowed */
 	bool fixed;          /* its node stays in the thread in which it is */
-	/* A bitmap that clients can read as "qemu:dirty-bitmap:BITMAP"; NULL:
-	 * none.  It is busy as long as the export is there. */
-	const char *bitmap;
+	/* Bitmaps that clients can read as "qemu:dirty-bitmap:BITMAP", NULL
+	 * behind the last; NULL: none.  They are busy as long as the export is
+	 * there. */
+	const char *const *bitmaps;
 	const char *bitmap_node;
 } QmpExport;
 

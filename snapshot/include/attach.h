@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * attach.h - the view of one VM that an NBD server of somebody else's shows
+ * attach.h - the view of one VM that an NBD server shows
  *
  * A backup program's socket, virsh backup-begin, qemu-nbd: others have made
  * the instant and will end it.  Nothing is made that would have to be undone,
@@ -11,6 +11,8 @@
  */
 #pragma once
 
+#include <stdbool.h>
+
 #include <glib.h>
 
 #include "fleece.h"
@@ -20,6 +22,7 @@
 typedef struct {
 	const char *vm;  /* its name */
 	const char *uri; /* of the server */
+	bool images;     /* it is our own image-host.h, and may be trusted */
 	const Settings *settings;
 	NbdLoop *const *loops; /* the disks' connections are spread over them */
 	unsigned n_loops;

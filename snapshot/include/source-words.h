@@ -21,3 +21,6 @@
  */
 bool source_words_check(const char *const *words, const char *uri, bool tls,
 	GError **error);
+
+/* The same for the images of a VM that is switched off. */
+bool source_words_check_images(const char *const *words, GError **error);

@@ -5,7 +5,8 @@
  *   a QMP unix socket   one VM, named as the file's stem
  *   a directory         one VM for each *.qmp socket in it, looked at anew
  *                       each time, so sockets may come and go
- *   a GKeyFile          one VM for each group: qmp= or nbd=, and settings
+ *   a GKeyFile          one VM for each group: qmp=, nbd= or image=, and
+ *                       settings
  *   an NBD URI          what one server exports, as one VM
  *   a libvirt URI       one VM for each domain that runs
  *
@@ -26,6 +27,8 @@ typedef struct {
 	char *qmp;          /* absolute path of its QMP socket; or NULL, and */
 	char *nbd;          /* the URI of a server that others have set up */
 	char *domain;       /* or the UUID of one of source_domains() */
+	GPtrArray *images;  /* or DiskImages of a VM that is switched off, */
+	char *format;       /* all of this; NULL: as their names say */
 	Settings *settings; /* the mount's, with the group's own values */
 } VmConfig;
 
@@ -44,6 +47,9 @@ const char *source_spec(const Source *source);
 
 /* Whether it may have VMs that need scratch space. */
 bool source_needs_scratch(const Source *source);
+
+/* Whether it may have VMs that are switched off. */
+bool source_has_images(const Source *source);
 
 /* The libvirt behind it, which belongs to it; NULL where it is none. */
 DomainHost *source_domains(const Source *source);

@@ -3,7 +3,8 @@
  * vm.h - a VM that can have one snapshot at a time
  *
  * Its QEMU makes the snapshot (fleece.h), or libvirt has it made
- * (domain-fleece.h), or others have made one and show it over NBD (attach.h).
+ * (domain-fleece.h), or others have made one and show it over NBD (attach.h);
+ * or it is switched off, and its images are read (image-host.h).
  *
  * vm_take(), vm_commit() and vm_release() block on QMP and the network: they
  * are for a worker's thread.
@@ -29,6 +30,7 @@ typedef struct {
 	NbdLoop **loops;
 	unsigned n_loops;
 	DomainHost *domains; /* of the VMs that are domains */
+	GHashTable *images;  /* VM's name -> ImageHost of one switched off */
 } VmContext;
 
 Vm *vm_new(const VmConfig *config, const VmContext *context);

@@ -228,7 +228,8 @@ static void test_arguments(void)
 	const QmpFilter limited = { "c", "d", "s", 45, "b" };
 	const QmpExport whole = { "e", "a", "disk", true, true, NULL,
 		NULL };
-	const QmpExport mapped = { "e", "a", "disk", false, false, "b",
+	const char *const bitmaps[] = { "b", NULL };
+	const QmpExport mapped = { "e", "a", "disk", false, false, bitmaps,
 		"s" };
 	g_auto(Session) session = session_start(argument_steps,
 		G_N_ELEMENTS(argument_steps));

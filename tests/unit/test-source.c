@@ -399,9 +399,9 @@ static void test_bad_conf(Folder *f, gconstpointer unused)
 		const char *words;
 	} cases[] = {
 		{ "[web]\nqmp=/a\ncolour=red\n", "'colour=red'" },
-		{ "[web]\ndisks=va\n", "[web] has no qmp=" },
-		{ "[web]\n", "[web] has no qmp=" },
-		{ "[a]\nqmp=/a\n[b]\n", "[b] has no qmp=" },
+		{ "[web]\ndisks=va\n", "[web] needs one of" },
+		{ "[web]\n", "[web] needs one of" },
+		{ "[a]\nqmp=/a\n[b]\n", "[b] needs one of" },
 		{ "[web]\nqmp=/a\nmethod=magic\n", "'method=magic'" },
 		{ "[web]\nqmp=/a\nmethod=\n", "'method='" },
 		{ "[web]\nqmp=/a\nfreeze=maybe\n", "'freeze=maybe'" },
