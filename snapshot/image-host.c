@@ -56,19 +56,26 @@ static void hosted_free(HostedImage *hosted)
 
 /* --- the process --- */
 
-static void end_process(GPid pid)
+static bool ends_by(GPid pid, int signal_number)
 {
 	gint64 began = g_get_monotonic_time();
 
-	kill(pid, SIGTERM);
+	kill(pid, signal_number);
 	while (waitpid(pid, NULL, WNOHANG) == 0) {
-		if (g_get_monotonic_time() - began > END_US) {
-			kill(pid, SIGKILL);
-			waitpid(pid, NULL, 0);
-			return;
-		}
+		if (g_get_monotonic_time() - began > END_US)
+			return false;
 		g_usleep(POLL_US);
 	}
+	return true;
+}
+
+/* One that hangs in a read of a dead device cannot be waited for; it ends when
+ * that does. */
+static void end_process(const ImageHost *host)
+{
+	if (!ends_by(host->pid, SIGTERM) && !ends_by(host->pid, SIGKILL))
+		g_warning("VM %s: %s (pid %d) does not end", host->vm, PROGRAM,
+			(int)host->pid);
 }
 
 void image_host_free(ImageHost *host)
@@ -76,7 +83,7 @@ void image_host_free(ImageHost *host)
 	if (!host)
 		return;
 	if (host->pid)
-		end_process(host->pid);
+		end_process(host);
 	if (host->qmp_fd >= 0)
 		close(host->qmp_fd);
 	if (host->nbd_fd >= 0)

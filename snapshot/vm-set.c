@@ -77,7 +77,21 @@ static bool start_loops(VmSet *set, GError **error)
 	return true;
 }
 
-/* All of a .conf: they stay as they are now. */
+static void start_image_host(VmSet *set, const VmConfig *config)
+{
+	g_autoptr(GError) error = NULL;
+	ImageHost *host = image_host_new(config->name, config->images,
+		config->format, &error);
+
+	if (host)
+		g_hash_table_insert(set->context.images,
+			g_strdup(config->name), host);
+	else
+		g_warning("%s", error->message);
+}
+
+/* All of a .conf: they stay as they are now.  One that cannot start costs its
+ * own VM alone. */
 static bool start_images(VmSet *set, GError **error)
 {
 	g_autoptr(GPtrArray) configs = NULL;
@@ -89,15 +103,9 @@ static bool start_images(VmSet *set, GError **error)
 	configs = source_list(set->source, error);
 	for (guint i = 0; configs && i < configs->len; i++) {
 		const VmConfig *config = configs->pdata[i];
-		ImageHost *host = !config->images ? NULL :
-			image_host_new(config->name, config->images,
-				config->format, error);
 
-		if (config->images && !host)
-			return false;
-		if (host)
-			g_hash_table_insert(set->context.images,
-				g_strdup(config->name), host);
+		if (config->images)
+			start_image_host(set, config);
 	}
 	return configs;
 }

@@ -197,6 +197,11 @@ static Fleece *read_images(const Vm *vm, GError **error)
 	unsigned timeout = vm->config->settings->timeout_ms;
 	Fleece *fleece;
 
+	if (!host) {
+		fleece_set_error(error, ENOENT, "no qemu-storage-daemon could "
+			"be started to read its images");
+		return NULL;
+	}
 	if (!image_host_open(host, timeout, error))
 		return NULL;
 	fleece = attach(vm, image_host_uri(host), error);

@@ -22,7 +22,7 @@ typedef struct ImageHost ImageHost;
 ImageHost *image_host_new(const char *vm, GPtrArray *images,
 	const char *format, GError **error);
 
-/* Ends it, and waits until it is gone. */
+/* Ends it, and waits until it is gone, or for some seconds. */
 void image_host_free(ImageHost *host);
 
 /*

@@ -30,7 +30,8 @@ typedef struct {
 	NbdLoop **loops;
 	unsigned n_loops;
 	DomainHost *domains; /* of the VMs that are domains */
-	GHashTable *images;  /* VM's name -> ImageHost of one switched off */
+	GHashTable *images;  /* VM's name -> ImageHost of one switched off; not
+			      * of one whose host could not start */
 } VmContext;
 
 Vm *vm_new(const VmConfig *config, const VmContext *context);

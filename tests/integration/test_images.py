@@ -14,6 +14,7 @@ from deadline import wait_for
 from disk import Disk
 from files import error_of
 from mount import MOUNT_FAILED
+from nbdserver import nbdkit
 
 FORMATS = ("raw", "qcow2")
 
@@ -180,3 +181,17 @@ def test_format(tmp, mount_factory):
     mnt = mount_factory(conf(tmp, f"image={path}", "format=qcow2"))
     assert shown(mnt, "b") == content(path, "qcow2")
     mnt.umount()
+
+
+def test_no_server(tmp, mount_factory):
+    """Where the program is missing the other VMs stand all the same."""
+    path = image(tmp, "raw")
+    site = conf(tmp, f"image={path}")
+    with nbdkit(tmp, "memory", "1M") as server:
+        conf(tmp, f"nbd={server.uri()}", name="served")
+        os.mkdir(f"{tmp}/bin")
+        mnt = mount_factory(site, env={"PATH": f"{tmp}/bin"})
+        assert os.listdir(mnt.path) == ["served"]
+        assert "qemu-storage-daemon" in mnt.vm_status("off")["error"]
+        assert "qemu-system-common" in mnt.stderr()
+        mnt.umount()
