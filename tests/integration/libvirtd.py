@@ -159,15 +159,15 @@ class Libvirtd:
         return out.strip()
 
     def start(self, name, drives, devices="", features="", memory=64,
-              paused=False):
-        """Define and start a domain."""
+              paused=False, boot=""):
+        """Define and start a domain; boot is more of its <os>."""
         path = f"{self.directory}/{name}.xml"
         with open(path, "w", encoding="utf-8") as file:
             file.write(
                 f"<domain type='qemu'><name>{escape(name)}</name>"
                 f"<memory unit='MiB'>{memory}</memory><vcpu>1</vcpu>"
                 f"{features}<os><type arch='x86_64' machine='q35'>hvm</type>"
-                "</os><devices>"
+                f"{boot}</os><devices>"
                 f"{''.join(drive.xml() for drive in drives)}"
                 f"<memballoon model='none'/>{devices}</devices></domain>")
         self.virsh("define", path)

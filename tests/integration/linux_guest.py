@@ -46,48 +46,34 @@ def make_filesystem(kind, label, path):
     return path
 
 
-class LinuxGuest:
-    """The VM, with a disk for each of its file systems.
+def command_line(filesystems):
+    """Of the kernel, which finds the file systems by their labels."""
+    where = " ".join(
+        f"{kind}=" + ",".join(label for label, its in filesystems.items()
+                              if its == kind)
+        for kind in SIZES)
+    return ("console=ttyS0 quiet nokaslr mitigations=off no_timer_check "
+            f"tsc=reliable panic=-1 {where}")
 
-    filesystems maps a disk's id, which is the file system's label, to
-    "ext4" or "xfs"; disks whose names begin with s are virtio-scsi's.  With
-    verify, fio writes to each file system and reads it again.
-    """
 
-    def __init__(self, tmp, vm_factory, filesystems, name="web01",
-                 agent=None, verify=False, iothread=False):
-        self.filesystems = dict(filesystems)
-        self.console = f"{tmp}/{name}.console"
-        disks = [Disk(label, make_filesystem(
-                     kind, label, f"{tmp}/{name}-{label}.img"),
-                      attachment="virtio-" + ("scsi" if label[0] == "s"
-                                              else "blk"), iothread=iothread)
-                 for label, kind in self.filesystems.items()]
-        made = build()
-        if verify:
-            disks.append(Disk("tools", f"{made}/tools.img", read_only=True))
-        self.vm = vm_factory(name, disks, memory="256M", args=(
-            *self._boot(made), *(_agent_port(agent) if agent else ())))
+class Console:
+    """What a guest says on its serial port; a file."""
+
+    def __init__(self, path, check_alive):
+        self.console, self.check_alive = path, check_alive
+
+    def wait_ready(self):
+        """Wait until it has booted, and has begun to count."""
         wait_for(lambda: self.said(r"guest: ready"), BOOT_DEADLINE,
                  "the guest's boot")
         self.wait_count(1)
-
-    def _boot(self, made):
-        where = " ".join(
-            f"{kind}=" + ",".join(label for label, its
-                                  in self.filesystems.items() if its == kind)
-            for kind in SIZES)
-        return ("-kernel", f"{made}/vmlinuz", "-initrd", f"{made}/initramfs",
-                "-append", "console=ttyS0 quiet nokaslr mitigations=off "
-                f"no_timer_check tsc=reliable panic=-1 {where}",
-                "-no-reboot", "-serial", f"file:{self.console}")
 
     def said(self, pattern):
         """Every match of a line of the console, oldest first.
 
         A guest that has ended, or that has found an error, fails.
         """
-        self.vm.check_alive()
+        self.check_alive()
         with open(self.console, encoding="utf-8", errors="replace") as file:
             lines = file.read()
         assert not any(word in lines for word in BAD), lines[-2000:]
@@ -108,6 +94,37 @@ class LinuxGuest:
         start = len(self.said(r"guest: verified \d+"))
         wait_for(lambda: len(self.said(r"guest: verified \d+")) >= start + 2,
                  deadline, "fio")
+
+
+class LinuxGuest(Console):
+    """The VM, with a disk for each of its file systems.
+
+    filesystems maps a disk's id, which is the file system's label, to
+    "ext4" or "xfs"; disks whose names begin with s are virtio-scsi's.  With
+    verify, fio writes to each file system and reads it again.
+    """
+
+    def __init__(self, tmp, vm_factory, filesystems, name="web01",
+                 agent=None, verify=False, iothread=False):
+        self.filesystems = dict(filesystems)
+        super().__init__(f"{tmp}/{name}.console",
+                         lambda: self.vm.check_alive())
+        disks = [Disk(label, make_filesystem(
+                     kind, label, f"{tmp}/{name}-{label}.img"),
+                      attachment="virtio-" + ("scsi" if label[0] == "s"
+                                              else "blk"), iothread=iothread)
+                 for label, kind in self.filesystems.items()]
+        made = build()
+        if verify:
+            disks.append(Disk("tools", f"{made}/tools.img", read_only=True))
+        self.vm = vm_factory(name, disks, memory="256M", args=(
+            *self._boot(made), *(_agent_port(agent) if agent else ())))
+        self.wait_ready()
+
+    def _boot(self, made):
+        return ("-kernel", f"{made}/vmlinuz", "-initrd", f"{made}/initramfs",
+                "-append", command_line(self.filesystems),
+                "-no-reboot", "-serial", f"file:{self.console}")
 
 
 def _agent_port(agent):

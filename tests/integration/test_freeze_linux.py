@@ -9,10 +9,10 @@ from deadline import wait_for
 from linux_guest import LinuxGuest
 
 
-def copy(mnt, tmp, name):
+def copy(mnt, tmp, name, disk="va"):
     """A copy of the disk; the guest goes on writing meanwhile."""
     path = f"{tmp}/{name}.raw"
-    shutil.copyfile(mnt.join("web01", "va.raw"), path)
+    shutil.copyfile(mnt.join("web01", f"{disk}.raw"), path)
     return path
 
 
