@@ -457,6 +457,16 @@ class Night:
     def _file(self, disk, suffix):
         return self.session.path(self.group, f"{disk.id}.{suffix}")
 
+    def _words(self, disk, truth, cluster):
+        """The first number of each 8 KiB of a cluster: what it should be,
+        what a fresh read shows, and what is on the disk now."""
+        with open(self._file(disk, "raw"), "rb", buffering=0) as file:
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+            shown = file.read(disk.size)
+        return [[int.from_bytes(data[at:at + 4], "little") for at in range(
+            cluster * chain.CLUSTER, (cluster + 1) * chain.CLUSTER, 8192)]
+            for data in (truth, shown, self.rounds.world.content(disk))]
+
     def _content(self, disk, truth):
         """The disk at the instant."""
         is_there = os.path.exists(self._file(disk, "raw"))
@@ -467,7 +477,8 @@ class Night:
             content = file.read()
         if truth is not None:
             differ = chain.different_clusters(content, truth)
-            assert not differ, (disk.id, "not that instant", differ)
+            assert not differ, (disk.id, "not that instant", differ,
+                                self._words(disk, truth, differ[0]))
         return content
 
     def _check_delta(self, disk, ranges, content):
