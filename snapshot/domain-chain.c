@@ -47,11 +47,13 @@ void domain_checkpoint_add(DomainCheckpoint *checkpoint, const char *target,
 	g_ptr_array_add(checkpoint->disks, part);
 }
 
-/* "vda=33554432" or "vda=33554432:20261120T234501123Z" */
+/* "vda=33554432" or "vda=33554432:20261120T234501123Z"; of an empty word
+ * g_strsplit() makes no part at all. */
 static bool take_part(DomainCheckpoint *checkpoint, const char *word)
 {
 	g_auto(GStrv) sides = g_strsplit(word, "=", 2);
-	g_auto(GStrv) values = sides[1] ? g_strsplit(sides[1], ":", 2) : NULL;
+	g_auto(GStrv) values = sides[0] && sides[1] ?
+		g_strsplit(sides[1], ":", 2) : NULL;
 	gint64 content_ms = checkpoint->instant_ms;
 	guint64 size;
 
