@@ -93,6 +93,7 @@ DomainCheckpoint *domain_checkpoint_parse(const char *name,
 		return NULL;
 	checkpoint = domain_checkpoint_new(names->chain, names->instant_ms);
 	checkpoint->name = g_strdup(name);
+	strcpy(checkpoint->identity, names->identity);
 	return take_description(checkpoint, description) ?
 		g_steal_pointer(&checkpoint) : NULL;
 }
@@ -144,8 +145,11 @@ static const DomainPart *part_of(const DomainCheckpoint *checkpoint,
 	return NULL;
 }
 
-static void add_part(ChainDisk *disk, const DomainCheckpoint *checkpoint)
+/* What another domain's checkpoint says is of that one's disk. */
+static void add_part(ChainDisk *disk, const char *domain,
+	const DomainCheckpoint *checkpoint)
 {
+	bool own = g_str_equal(checkpoint->identity, domain);
 	const DomainPart *part = part_of(checkpoint, disk->id);
 	g_autofree char *name = NULL;
 	ChainBitmap *bitmap;
@@ -160,7 +164,7 @@ static void add_part(ChainDisk *disk, const DomainCheckpoint *checkpoint)
 		.content_ms = part->content_ms,
 		.pending = checkpoint->pending,
 	};
-	g_strlcpy(names.identity, disk->identity, sizeof names.identity);
+	strcpy(names.identity, own ? disk->identity : checkpoint->identity);
 	name = checkpoint_to_name(&names);
 	bitmap = chain_disk_add(disk, disk->id, name);
 	if (!bitmap)
@@ -174,11 +178,13 @@ ChainDisk *domain_chain_disk(const GPtrArray *checkpoints, const char *uuid,
 	const char *target, uint64_t size)
 {
 	ChainDisk *disk = chain_disk_new(target, target);
+	char domain[CHECKPOINT_IDENTITY_LENGTH + 1];
 
+	checkpoint_make_identity(uuid, "", domain);
 	checkpoint_make_identity(uuid, target, disk->identity);
 	disk->size = size;
 	for (guint i = 0; i < checkpoints->len; i++)
-		add_part(disk, checkpoints->pdata[i]);
+		add_part(disk, domain, checkpoints->pdata[i]);
 	return disk;
 }
 

@@ -163,7 +163,7 @@ static void add_part(DomainCheckpoint *checkpoint, const char *word)
 
 /*
  * "2/pending vda vdb/resized": a checkpoint of the instant 2 on two disks.
- * It may be /pending or of the /other chain.
+ * It may be /pending, of the /other chain or of a /clone, another domain.
  */
 static DomainCheckpoint *parse_checkpoint(const char *text)
 {
@@ -180,7 +180,8 @@ static DomainCheckpoint *parse_checkpoint(const char *text)
 	made->pending = g_strv_contains(flags, "pending");
 	for (char **word = words + 1; *word; word++)
 		add_part(made, *word);
-	name = domain_checkpoint_name(made, UUID);
+	name = domain_checkpoint_name(made, g_strv_contains(flags, "clone") ?
+		OTHER_UUID : UUID);
 	description = domain_checkpoint_description(made);
 	read = domain_checkpoint_parse(name, description);
 	g_assert_nonnull(read);
@@ -281,6 +282,10 @@ static const BaseCase base_cases[] = {
 	{ "since-partly", "1 vda, 2 vda vdb", "vda vdb",
 		"vda=1 vdb=since-missing", 1 },
 	{ "twice", "1 vda, 1 vdb", "vda vdb", "vda=1 vdb=1" },
+	{ "clone", "1/clone vda", "vda", "vda=foreign-base" },
+	{ "clone-and-own", "1/clone vda, 2 vda", "vda", "vda=2" },
+	{ "clone-newer", "1 vda, 2/clone vda", "vda", "vda=1" },
+	{ "clone-pending", "1/clone/pending vda", "vda", "vda=first" },
 };
 
 static void test_base(gconstpointer data)
