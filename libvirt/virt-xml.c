@@ -50,7 +50,8 @@ static void begin(GMarkupParseContext *context, const char *name,
 		return;
 	g_string_append_printf(walk->path, "/%s", name);
 	element.path = walk->path->str;
-	walk->element(walk->opaque, &element);
+	if (walk->element)
+		walk->element(walk->opaque, &element);
 }
 
 static void end(GMarkupParseContext *context, const char *name, gpointer data,

@@ -94,14 +94,18 @@ static void test_walk(void)
 	}
 }
 
-/* Who wants no text gets none. */
-static void test_without_text(void)
+/* Who wants only the one gets only that. */
+static void test_only_one(void)
 {
 	g_autoptr(GString) seen = g_string_new(NULL);
 
 	g_assert_true(virt_xml_walk("<r>a<b>c</b></r>", "r", add_element, NULL,
 		seen, NULL));
 	g_assert_cmpstr(seen->str, ==, "/r /r/b");
+	g_string_truncate(seen, 0);
+	g_assert_true(virt_xml_walk("<r>a<b>c</b></r>", "r", NULL, add_text,
+		seen, NULL));
+	g_assert_cmpstr(seen->str, ==, " /r:a /r/b:c");
 }
 
 static void get(void *opaque, const VirtElement *element)
@@ -219,7 +223,7 @@ int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
 	g_test_add_func("/virt-xml/walk", test_walk);
-	g_test_add_func("/virt-xml/without-text", test_without_text);
+	g_test_add_func("/virt-xml/only-one", test_only_one);
 	g_test_add_func("/virt-xml/get", test_get);
 	g_test_add_func("/virt-xml/refused", test_refused);
 	g_test_add_func("/virt-xml/truncated", test_truncated);
