@@ -114,9 +114,10 @@ static void take_element(void *opaque, const VirtElement *element)
 	static const char disk[] = "/domainbackup/disks/disk";
 	VirtJob *job = opaque;
 
-	if (g_str_equal(element->path, "/domainbackup/server"))
+	if (g_str_equal(element->path, "/domainbackup/server")) {
+		g_free(job->socket);
 		job->socket = g_strdup(virt_element_get(element, "socket"));
-	else if (g_str_equal(element->path, disk))
+	} else if (g_str_equal(element->path, disk))
 		add_text(job->exports, virt_element_get(element,
 			"exportname"));
 	else if (g_str_equal(element->parent, disk) &&

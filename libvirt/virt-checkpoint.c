@@ -46,11 +46,12 @@ static void take_element(void *opaque, const VirtElement *element)
 static void take_text(void *opaque, const char *path, const char *text)
 {
 	VirtCheckpoint *checkpoint = opaque;
+	g_autofree char *before = NULL;
 
 	if (!g_str_equal(path, "/domaincheckpoint/description"))
 		return;
-	g_free(checkpoint->description);
-	checkpoint->description = g_strdup(text);
+	before = checkpoint->description;
+	checkpoint->description = g_strconcat(before, text, NULL);
 }
 
 static VirtCheckpoint *parse(const char *name, const char *xml,
@@ -151,6 +152,21 @@ static char *replace(const char *xml, const char *description, GError **error)
 		description, end);
 }
 
+/* What was replaced may have been the domain's. */
+static bool check_description(const char *xml, const char *description,
+	GError **error)
+{
+	g_autoptr(VirtCheckpoint) read = parse("", xml, error);
+
+	if (!read)
+		return false;
+	if (g_str_equal(read->description, description))
+		return true;
+	fleece_set_error(error, EPROTO,
+		"libvirt: checkpoint's XML: no description of its own");
+	return false;
+}
+
 bool virt_checkpoint_describe(VirtHost *host, const char *uuid,
 	const char *name, const char *description, GError **error)
 {
@@ -168,7 +184,7 @@ bool virt_checkpoint_describe(VirtHost *host, const char *uuid,
 	if (!old)
 		return virt_fail(error, "checkpoint's XML");
 	xml = replace(old, description, error);
-	if (!xml)
+	if (!xml || !check_description(xml, description, error))
 		return false;
 	again = virDomainCheckpointCreateXML(domain, xml,
 		VIR_DOMAIN_CHECKPOINT_CREATE_REDEFINE);

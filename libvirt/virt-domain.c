@@ -3,11 +3,11 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "fleece-error.h"
 #include "virt-connect.h"
 #include "virt-limit.h"
+#include "virt-xml.h"
 
 #define POLL_US (50 * G_TIME_SPAN_MILLISECOND)
 #define NOTE_KEY "fleecefs"
@@ -274,13 +274,20 @@ bool virt_domain_set_note(VirtHost *host, const char *uuid, const char *note,
 	return virt_act(host, uuid, &deed, NULL, error);
 }
 
-/* libvirt gives the element as it stands: <owner>TEXT</owner>. */
+static void take_text(void *opaque, const char *path, const char *text)
+{
+	g_string_append(opaque, text);
+}
+
+/* libvirt gives the element as it stands: <owner>TEXT</owner>.  What is none
+ * of ours says nothing. */
 static char *text_of(const char *element)
 {
-	const char *begin = strchr(element, '>');
-	const char *end = begin ? strchr(begin, '<') : NULL;
+	GString *text = g_string_new(NULL);
 
-	return end ? g_strndup(begin + 1, end - begin - 1) : g_strdup("");
+	if (!virt_xml_walk(element, "owner", NULL, take_text, text, NULL))
+		g_string_truncate(text, 0);
+	return g_string_free(text, FALSE);
 }
 
 char *virt_domain_get_note(VirtHost *host, const char *uuid, GError **error)

@@ -12,6 +12,7 @@ typedef struct {
 	void *opaque;
 	GString *path;
 	const char *root;
+	bool begun; /* the root was there */
 } Walk;
 
 const char *virt_element_get(const VirtElement *element, const char *name)
@@ -23,6 +24,20 @@ const char *virt_element_get(const VirtElement *element, const char *name)
 	return NULL;
 }
 
+/* GMarkup would take any element, and several. */
+static bool check_root(Walk *walk, const char *name, GError **error)
+{
+	bool first = !walk->begun;
+
+	walk->begun = true;
+	if (first && g_str_equal(name, walk->root))
+		return true;
+	g_set_error(error, G_MARKUP_ERROR, G_MARKUP_ERROR_UNKNOWN_ELEMENT,
+		first ? "<%s>, not <%s>" : "<%s> behind the end of <%s>", name,
+		walk->root);
+	return false;
+}
+
 static void begin(GMarkupParseContext *context, const char *name,
 	const char **names, const char **values, gpointer data, GError **error)
 {
@@ -31,15 +46,12 @@ static void begin(GMarkupParseContext *context, const char *name,
 	VirtElement element = { .name = name, .parent = parent,
 		.names = names, .values = values };
 
-	if (!walk->path->len && !g_str_equal(name, walk->root)) {
-		g_set_error(error, G_MARKUP_ERROR,
-			G_MARKUP_ERROR_UNKNOWN_ELEMENT, "<%s>, not <%s>", name,
-			walk->root);
+	if (!walk->path->len && !check_root(walk, name, error))
 		return;
-	}
 	g_string_append_printf(walk->path, "/%s", name);
 	element.path = walk->path->str;
-	walk->element(walk->opaque, &element);
+	if (walk->element)
+		walk->element(walk->opaque, &element);
 }
 
 static void end(GMarkupParseContext *context, const char *name, gpointer data,
@@ -54,9 +66,10 @@ static void take_text(GMarkupParseContext *context, const char *text,
 	gsize length, gpointer data, GError **error)
 {
 	Walk *walk = data;
+	g_autofree char *copy = g_strndup(text, length);
 
-	if (walk->text)
-		walk->text(walk->opaque, walk->path->str, text);
+	if (walk->text && length)
+		walk->text(walk->opaque, walk->path->str, copy);
 }
 
 bool virt_xml_walk(const char *xml, const char *root,
@@ -71,9 +84,9 @@ bool virt_xml_walk(const char *xml, const char *root,
 	g_autoptr(GError) failure = NULL;
 
 	if (g_markup_parse_context_parse(context, xml, -1, &failure) &&
-	    g_markup_parse_context_end_parse(context, &failure))
+	    g_markup_parse_context_end_parse(context, &failure) && walk.begun)
 		return true;
 	fleece_set_error(error, EPROTO, "libvirt: XML of a %s: %s", root,
-		failure->message);
+		failure ? failure->message : "there is no element");
 	return false;
 }

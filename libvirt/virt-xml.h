@@ -20,8 +20,11 @@ typedef void VirtElementVisit(void *opaque, const VirtElement *element);
 typedef void VirtTextVisit(void *opaque, const char *path, const char *text);
 
 /*
- * Calls element for each at its beginning and, unless NULL, text for the text
- * directly in each.  EPROTO for what is no XML, or has another root.
+ * Calls element for each at its beginning, and text for the text directly in
+ * each, which comes in pieces where a comment or another element is in it.
+ * Either may be NULL.  Entities that a document declares itself are refused,
+ * and nothing outside it is read.  EPROTO for what is no XML, or has another
+ * root.
  */
 bool virt_xml_walk(const char *xml, const char *root,
 	VirtElementVisit *element, VirtTextVisit *text, void *opaque,

@@ -47,11 +47,13 @@ void domain_checkpoint_add(DomainCheckpoint *checkpoint, const char *target,
 	g_ptr_array_add(checkpoint->disks, part);
 }
 
-/* "vda=33554432" or "vda=33554432:20261120T234501123Z" */
+/* "vda=33554432" or "vda=33554432:20261120T234501123Z"; of an empty word
+ * g_strsplit() makes no part at all. */
 static bool take_part(DomainCheckpoint *checkpoint, const char *word)
 {
 	g_auto(GStrv) sides = g_strsplit(word, "=", 2);
-	g_auto(GStrv) values = sides[1] ? g_strsplit(sides[1], ":", 2) : NULL;
+	g_auto(GStrv) values = sides[0] && sides[1] ?
+		g_strsplit(sides[1], ":", 2) : NULL;
 	gint64 content_ms = checkpoint->instant_ms;
 	guint64 size;
 
@@ -91,6 +93,7 @@ DomainCheckpoint *domain_checkpoint_parse(const char *name,
 		return NULL;
 	checkpoint = domain_checkpoint_new(names->chain, names->instant_ms);
 	checkpoint->name = g_strdup(name);
+	strcpy(checkpoint->identity, names->identity);
 	return take_description(checkpoint, description) ?
 		g_steal_pointer(&checkpoint) : NULL;
 }
@@ -142,8 +145,11 @@ static const DomainPart *part_of(const DomainCheckpoint *checkpoint,
 	return NULL;
 }
 
-static void add_part(ChainDisk *disk, const DomainCheckpoint *checkpoint)
+/* What another domain's checkpoint says is of that one's disk. */
+static void add_part(ChainDisk *disk, const char *domain,
+	const DomainCheckpoint *checkpoint)
 {
+	bool own = g_str_equal(checkpoint->identity, domain);
 	const DomainPart *part = part_of(checkpoint, disk->id);
 	g_autofree char *name = NULL;
 	ChainBitmap *bitmap;
@@ -158,7 +164,7 @@ static void add_part(ChainDisk *disk, const DomainCheckpoint *checkpoint)
 		.content_ms = part->content_ms,
 		.pending = checkpoint->pending,
 	};
-	g_strlcpy(names.identity, disk->identity, sizeof names.identity);
+	strcpy(names.identity, own ? disk->identity : checkpoint->identity);
 	name = checkpoint_to_name(&names);
 	bitmap = chain_disk_add(disk, disk->id, name);
 	if (!bitmap)
@@ -172,25 +178,14 @@ ChainDisk *domain_chain_disk(const GPtrArray *checkpoints, const char *uuid,
 	const char *target, uint64_t size)
 {
 	ChainDisk *disk = chain_disk_new(target, target);
+	char domain[CHECKPOINT_IDENTITY_LENGTH + 1];
 
+	checkpoint_make_identity(uuid, "", domain);
 	checkpoint_make_identity(uuid, target, disk->identity);
 	disk->size = size;
 	for (guint i = 0; i < checkpoints->len; i++)
-		add_part(disk, checkpoints->pdata[i]);
+		add_part(disk, domain, checkpoints->pdata[i]);
 	return disk;
-}
-
-const DomainCheckpoint *domain_chain_find(const GPtrArray *checkpoints,
-	const char *chain, gint64 instant_ms)
-{
-	for (guint i = 0; i < checkpoints->len; i++) {
-		const DomainCheckpoint *checkpoint = checkpoints->pdata[i];
-
-		if (g_str_equal(checkpoint->chain, chain) &&
-		    checkpoint->instant_ms == instant_ms)
-			return checkpoint;
-	}
-	return NULL;
 }
 
 static unsigned count_newer(const GPtrArray *checkpoints,

@@ -33,6 +33,8 @@ typedef struct {
 	char *name;
 	char *chain;
 	gint64 instant_ms;
+	char identity[CHECKPOINT_IDENTITY_LENGTH + 1]; /* as its name has it;
+					* "": it has no name yet */
 	bool pending;
 	GPtrArray *disks; /* DomainPart */
 } DomainCheckpoint;
@@ -61,14 +63,12 @@ char *domain_checkpoint_description(const DomainCheckpoint *checkpoint);
 
 /*
  * The disk of the domain, with the part that each of checkpoints
- * (DomainCheckpoints) has on it, as chain-plan.h takes it.
+ * (DomainCheckpoints) has on it, as chain-plan.h takes it.  A part's name is
+ * that of libvirt's checkpoint.  One that was made of another domain, and is
+ * in this one because somebody has cloned it, is a foreign disk's.
  */
 ChainDisk *domain_chain_disk(const GPtrArray *checkpoints, const char *uuid,
 	const char *target, uint64_t size);
-
-/* The checkpoint of that instant; NULL where there is none. */
-const DomainCheckpoint *domain_chain_find(const GPtrArray *checkpoints,
-	const char *chain, gint64 instant_ms);
 
 /* The names of committed ones of chain that are no more needed beside that of
  * instant_ms, where keep (at least 1) are to stay; not owned. */

@@ -32,7 +32,8 @@ VirtCheckpoint *virt_checkpoint_find(VirtHost *host, const char *uuid,
 void virt_checkpoint_free(VirtCheckpoint *checkpoint);
 
 /* Replaces the description, which has no character that XML escapes, in one
- * step: there is the old one or the new one, whatever fails. */
+ * step: there is the old one or the new one, whatever fails.  EPROTO where
+ * the checkpoint has none. */
 bool virt_checkpoint_describe(VirtHost *host, const char *uuid,
 	const char *name, const char *description, GError **error);
 
