@@ -2,6 +2,7 @@
 #include "virt-backup.h"
 
 #include <errno.h>
+#include <stdlib.h>
 
 #include "fleece-error.h"
 #include "virt-connect.h"
@@ -9,6 +10,8 @@
 #include "virt-xml.h"
 
 #define POLL_US (20 * G_TIME_SPAN_MILLISECOND)
+/* For the calls beside a wait that has its own limit. */
+#define ANSWER_MS 2000
 
 static void append(GString *xml, const char *format, ...) G_GNUC_PRINTF(2, 3);
 
@@ -68,16 +71,15 @@ static char *checkpoint_xml(const VirtBackup *backup)
 }
 
 /* a is the job, b the checkpoint. */
-static bool begin(VirtDomainHandle *domain, const char *a, const char *b,
-	char **answer, GError **error)
+static bool begin(VirtCall *call, GError **error)
 {
-	return virDomainBackupBegin(domain, a, b, 0) == 0 ||
+	return virDomainBackupBegin(call->domain, call->a, call->b, 0) == 0 ||
 		virt_fail(error, "backup-begin");
 }
 
-static void abort_late(VirtDomainHandle *domain)
+static void abort_late(VirtCall *call)
 {
-	virDomainAbortJob(domain);
+	virDomainAbortJob(call->domain);
 }
 
 bool virt_backup_begin(VirtHost *host, const char *uuid,
@@ -164,22 +166,35 @@ bool virt_settle(VirtDomainHandle *domain, unsigned timeout_ms,
 	return true;
 }
 
-VirtJob *virt_backup_job(VirtHost *host, const char *uuid, GError **error)
+/* a is how many milliseconds one that is being begun is waited for. */
+static bool get_job(VirtCall *call, GError **error)
 {
-	g_autoptr(VirtDomainHandle) domain = virt_lookup(host, uuid, error);
+	VirtDomainHandle *domain = call->domain;
 	g_autofree char *xml = NULL;
 
-	if (!domain)
-		return NULL;
 	/* asking about a job that runs would ask QEMU, which may hang */
 	xml = virt_text_take(virDomainBackupGetXMLDesc(domain, 0));
-	if (!xml && !virt_settle(domain, virt_host_timeout(host), error))
-		return NULL;
+	if (!xml && !virt_settle(domain, atoi(call->a), error))
+		return false;
 	if (!xml)
 		xml = virt_text_take(virDomainBackupGetXMLDesc(domain, 0));
 	if (!xml)
-		virt_fail(error, "backup job");
-	return xml ? job_parse(xml, error) : NULL;
+		return virt_fail(error, "backup job");
+	call->answer = job_parse(xml, error);
+	return call->answer;
+}
+
+VirtJob *virt_backup_job(VirtHost *host, const char *uuid, GError **error)
+{
+	unsigned timeout = virt_host_timeout(host);
+	g_autofree char *limit = g_strdup_printf("%u", timeout);
+	const VirtDeed deed = { get_job, .a = limit,
+		.timeout_ms = timeout + ANSWER_MS,
+		.free_answer = (GDestroyNotify)virt_job_free };
+	gpointer job = NULL;
+
+	virt_act(host, uuid, &deed, &job, error);
+	return job;
 }
 
 /* Whether no backup runs any more. */
@@ -194,23 +209,15 @@ static bool has_ended(VirtDomainHandle *domain)
 		virDomainIsActive(domain) == 0);
 }
 
-static bool abort_job(VirtDomainHandle *domain, const char *a, const char *b,
-	char **answer, GError **error)
+/* a is how many milliseconds its end is waited for. */
+static bool abort_job(VirtCall *call, GError **error)
 {
-	return virDomainAbortJob(domain) == 0 || has_ended(domain) ||
-		virt_fail(error, "abort job");
-}
-
-bool virt_backup_abort(VirtHost *host, const char *uuid, GError **error)
-{
-	const VirtDeed deed = { abort_job };
-	g_autoptr(VirtDomainHandle) domain = virt_lookup(host, uuid, error);
 	gint64 ends = g_get_monotonic_time() +
-		virt_host_timeout(host) * G_TIME_SPAN_MILLISECOND;
+		atoi(call->a) * G_TIME_SPAN_MILLISECOND;
 
-	if (!domain || !virt_act(host, uuid, &deed, NULL, error))
-		return false;
-	while (!has_ended(domain)) {
+	if (virDomainAbortJob(call->domain) < 0 && !has_ended(call->domain))
+		return virt_fail(error, "abort job");
+	while (!has_ended(call->domain)) {
 		if (g_get_monotonic_time() > ends) {
 			fleece_set_error(error, ETIMEDOUT,
 				"libvirt: abort job: it does not end");
@@ -219,4 +226,14 @@ bool virt_backup_abort(VirtHost *host, const char *uuid, GError **error)
 		g_usleep(POLL_US);
 	}
 	return true;
+}
+
+bool virt_backup_abort(VirtHost *host, const char *uuid, GError **error)
+{
+	unsigned timeout = virt_host_timeout(host);
+	g_autofree char *limit = g_strdup_printf("%u", timeout);
+	const VirtDeed deed = { abort_job, .a = limit,
+		.timeout_ms = timeout + ANSWER_MS };
+
+	return virt_act(host, uuid, &deed, NULL, error);
 }

@@ -79,33 +79,38 @@ static VirtCheckpoint *read_one(VirtHandle *handle, GError **error)
 	return NULL;
 }
 
-GPtrArray *virt_checkpoints(VirtHost *host, const char *uuid, GError **error)
+static bool list(VirtCall *call, GError **error)
 {
-	g_autoptr(VirtDomainHandle) domain = virt_lookup(host, uuid, error);
-	g_autoptr(GPtrArray) list = g_ptr_array_new_with_free_func(
+	g_autoptr(GPtrArray) found = g_ptr_array_new_with_free_func(
 		(GDestroyNotify)virt_checkpoint_free);
 	virDomainCheckpointPtr *handles;
 	bool good = true;
-	int count;
+	int count = virDomainListAllCheckpoints(call->domain, &handles, 0);
 
-	if (!domain)
-		return NULL;
-	count = virDomainListAllCheckpoints(domain, &handles, 0);
-	if (count < 0) {
-		virt_fail(error, "list of checkpoints");
-		return NULL;
-	}
+	if (count < 0)
+		return virt_fail(error, "list of checkpoints");
 	for (int i = 0; i < count; i++) {
 		VirtCheckpoint *checkpoint = good ?
 			read_one(handles[i], error) : NULL;
 
 		good = checkpoint;
 		if (good)
-			g_ptr_array_add(list, checkpoint);
+			g_ptr_array_add(found, checkpoint);
 		virDomainCheckpointFree(handles[i]);
 	}
 	free(handles);
-	return good ? g_steal_pointer(&list) : NULL;
+	call->answer = good ? g_steal_pointer(&found) : NULL;
+	return good;
+}
+
+GPtrArray *virt_checkpoints(VirtHost *host, const char *uuid, GError **error)
+{
+	const VirtDeed deed = { list,
+		.free_answer = (GDestroyNotify)g_ptr_array_unref };
+	gpointer found = NULL;
+
+	virt_act(host, uuid, &deed, &found, error);
+	return found;
 }
 
 static VirtHandle *lookup(VirtDomainHandle *domain, const char *name,
@@ -118,20 +123,24 @@ static VirtHandle *lookup(VirtDomainHandle *domain, const char *name,
 	return handle;
 }
 
-static VirtHandle *find(VirtHost *host, const char *uuid, const char *name,
-	GError **error)
+/* a is its name. */
+static bool find(VirtCall *call, GError **error)
 {
-	g_autoptr(VirtDomainHandle) domain = virt_lookup(host, uuid, error);
+	g_autoptr(VirtHandle) handle = lookup(call->domain, call->a, error);
 
-	return domain ? lookup(domain, name, error) : NULL;
+	call->answer = handle ? read_one(handle, error) : NULL;
+	return call->answer;
 }
 
 VirtCheckpoint *virt_checkpoint_find(VirtHost *host, const char *uuid,
 	const char *name, GError **error)
 {
-	g_autoptr(VirtHandle) handle = find(host, uuid, name, error);
+	const VirtDeed deed = { find, .a = name,
+		.free_answer = (GDestroyNotify)virt_checkpoint_free };
+	gpointer found = NULL;
 
-	return handle ? read_one(handle, error) : NULL;
+	virt_act(host, uuid, &deed, &found, error);
+	return found;
 }
 
 /* The XML with another text in its first <description>, which libvirt writes
@@ -167,12 +176,10 @@ static bool check_description(const char *xml, const char *description,
 	return false;
 }
 
-bool virt_checkpoint_describe(VirtHost *host, const char *uuid,
-	const char *name, const char *description, GError **error)
+/* a is its name, b the description. */
+static bool describe(VirtCall *call, GError **error)
 {
-	g_autoptr(VirtDomainHandle) domain = virt_lookup(host, uuid, error);
-	g_autoptr(VirtHandle) handle = domain ?
-		lookup(domain, name, error) : NULL;
+	g_autoptr(VirtHandle) handle = lookup(call->domain, call->a, error);
 	g_autoptr(VirtHandle) again = NULL;
 	g_autofree char *old = NULL;
 	g_autofree char *xml = NULL;
@@ -183,16 +190,24 @@ bool virt_checkpoint_describe(VirtHost *host, const char *uuid,
 		VIR_DOMAIN_CHECKPOINT_XML_SECURE));
 	if (!old)
 		return virt_fail(error, "checkpoint's XML");
-	xml = replace(old, description, error);
-	if (!xml || !check_description(xml, description, error))
+	xml = replace(old, call->b, error);
+	if (!xml || !check_description(xml, call->b, error))
 		return false;
-	again = virDomainCheckpointCreateXML(domain, xml,
+	again = virDomainCheckpointCreateXML(call->domain, xml,
 		VIR_DOMAIN_CHECKPOINT_CREATE_REDEFINE);
 	return again || virt_fail(error, "checkpoint-create --redefine");
 }
 
+bool virt_checkpoint_describe(VirtHost *host, const char *uuid,
+	const char *name, const char *description, GError **error)
+{
+	const VirtDeed deed = { describe, .a = name, .b = description };
+
+	return virt_act(host, uuid, &deed, NULL, error);
+}
+
 /* Where one of its bitmaps is not there. */
-static bool forget(VirtHandle *handle, GError *failure, char **answer,
+static bool forget(VirtHandle *handle, GError *failure, gpointer *answer,
 	GError **error)
 {
 	g_autoptr(GError) owned = failure;
@@ -211,29 +226,28 @@ static bool forget(VirtHandle *handle, GError *failure, char **answer,
  * The checkpoint is a; the answer is set where bitmaps stay.  One that is seen
  * may be about to be made: only after that the wait tells.
  */
-static bool delete(VirtDomainHandle *domain, const char *a, const char *b,
-	char **answer, GError **error)
+static bool delete(VirtCall *call, GError **error)
 {
-	g_autoptr(VirtHandle) seen = lookup(domain, a, error);
+	g_autoptr(VirtHandle) seen = lookup(call->domain, call->a, error);
 	g_autoptr(VirtHandle) handle = NULL;
 	GError *failure = NULL;
 
-	if (!seen || !virt_settle(domain, SETTLE_MS, error))
+	if (!seen || !virt_settle(call->domain, SETTLE_MS, error))
 		return false;
-	handle = lookup(domain, a, error);
+	handle = lookup(call->domain, call->a, error);
 	if (!handle)
 		return false;
 	if (virDomainCheckpointDelete(handle, 0) == 0)
 		return true;
 	virt_fail(&failure, "checkpoint-delete");
-	return forget(handle, failure, answer, error);
+	return forget(handle, failure, &call->answer, error);
 }
 
 bool virt_checkpoint_delete(VirtHost *host, const char *uuid,
 	const char *name, bool *left, GError **error)
 {
 	const VirtDeed deed = { delete, .a = name };
-	g_autofree char *answer = NULL;
+	g_autofree gpointer answer = NULL;
 	bool deleted = virt_act(host, uuid, &deed, &answer, error);
 
 	if (left)

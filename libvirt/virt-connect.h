@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* virt-connect.h - what the files of this folder need of a VirtHost */
+/* virt-connect.h - what the files of this folder share of libvirt's */
 #pragma once
 
 #include <glib.h>
@@ -23,13 +23,6 @@ static inline void virt_domain_handle_free(VirtDomainHandle *domain)
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(VirtConnection, virt_connection_unref)
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(VirtDomainHandle, virt_domain_handle_free)
-
-/* A reference to the connection, which is opened where it has to be. */
-VirtConnection *virt_connect(VirtHost *host, GError **error);
-
-/* The domain with this UUID. */
-VirtDomainHandle *virt_lookup(VirtHost *host, const char *uuid,
-	GError **error);
 
 /* Sets what libvirt said last in this thread, behind what, a phrase. Returns
  * false. */

@@ -33,28 +33,33 @@ static void add_domain(GPtrArray *list, VirtDomainHandle *handle)
 	g_ptr_array_add(list, domain);
 }
 
-GPtrArray *virt_domains(VirtHost *host, GError **error)
+static bool list(VirtCall *call, GError **error)
 {
-	g_autoptr(VirtConnection) connection = virt_connect(host, error);
 	virDomainPtr *handles;
-	GPtrArray *list;
-	int count;
-
-	if (!connection)
-		return NULL;
-	count = virConnectListAllDomains(connection, &handles,
+	GPtrArray *domains;
+	int count = virConnectListAllDomains(call->connection, &handles,
 		VIR_CONNECT_LIST_DOMAINS_ACTIVE);
-	if (count < 0) {
-		virt_fail(error, "list of domains");
-		return NULL;
-	}
-	list = g_ptr_array_new_with_free_func((GDestroyNotify)domain_free);
+
+	if (count < 0)
+		return virt_fail(error, "list of domains");
+	domains = g_ptr_array_new_with_free_func((GDestroyNotify)domain_free);
 	for (int i = 0; i < count; i++) {
-		add_domain(list, handles[i]);
+		add_domain(domains, handles[i]);
 		virDomainFree(handles[i]);
 	}
 	free(handles);
-	return list;
+	call->answer = domains;
+	return true;
+}
+
+GPtrArray *virt_domains(VirtHost *host, GError **error)
+{
+	const VirtDeed deed = { list,
+		.free_answer = (GDestroyNotify)g_ptr_array_unref };
+	gpointer domains = NULL;
+
+	virt_act(host, NULL, &deed, &domains, error);
+	return domains;
 }
 
 static enum virt_state state_of(int state, int reason)
@@ -74,39 +79,48 @@ static enum virt_state state_of(int state, int reason)
 	}
 }
 
-bool virt_domain_state(VirtHost *host, const char *uuid,
-	enum virt_state *state, GError **error)
+static bool state(VirtCall *call, GError **error)
 {
-	g_autoptr(VirtDomainHandle) domain = virt_lookup(host, uuid, error);
+	enum virt_state found;
 	int now, reason;
 
-	if (!domain)
-		return false;
-	if (virDomainGetState(domain, &now, &reason, 0) < 0)
+	if (virDomainGetState(call->domain, &now, &reason, 0) < 0)
 		return virt_fail(error, "domain's state");
 	if (now == VIR_DOMAIN_SHUTOFF || now == VIR_DOMAIN_CRASHED) {
 		fleece_set_error(error, ENOENT, "the domain does not run");
 		return false;
 	}
-	*state = state_of(now, reason);
+	found = state_of(now, reason);
+	call->answer = g_memdup2(&found, sizeof found);
 	return true;
 }
 
-static bool suspend(VirtDomainHandle *domain, const char *a, const char *b,
-	char **answer, GError **error)
+bool virt_domain_state(VirtHost *host, const char *uuid,
+	enum virt_state *found, GError **error)
 {
-	return virDomainSuspend(domain) == 0 || virt_fail(error, "suspend");
+	const VirtDeed deed = { state };
+	g_autofree gpointer answer = NULL;
+
+	if (!virt_act(host, uuid, &deed, &answer, error))
+		return false;
+	*found = *(enum virt_state *)answer;
+	return true;
 }
 
-static bool resume(VirtDomainHandle *domain, const char *a, const char *b,
-	char **answer, GError **error)
+static bool suspend(VirtCall *call, GError **error)
 {
-	return virDomainResume(domain) == 0 || virt_fail(error, "resume");
+	return virDomainSuspend(call->domain) == 0 ||
+		virt_fail(error, "suspend");
 }
 
-static void resume_late(VirtDomainHandle *domain)
+static bool resume(VirtCall *call, GError **error)
 {
-	virDomainResume(domain);
+	return virDomainResume(call->domain) == 0 || virt_fail(error, "resume");
+}
+
+static void resume_late(VirtCall *call)
+{
+	virDomainResume(call->domain);
 }
 
 bool virt_domain_suspend(VirtHost *host, const char *uuid,
@@ -126,18 +140,15 @@ bool virt_domain_resume(VirtHost *host, const char *uuid, unsigned timeout_ms,
 	return virt_act(host, uuid, &deed, NULL, error);
 }
 
-bool virt_domain_wait_idle(VirtHost *host, const char *uuid,
-	unsigned timeout_ms, GError **error)
+/* a is how many milliseconds it may take. */
+static bool wait_idle(VirtCall *call, GError **error)
 {
-	g_autoptr(VirtDomainHandle) domain = virt_lookup(host, uuid, error);
 	gint64 ends = g_get_monotonic_time() +
-		timeout_ms * G_TIME_SPAN_MILLISECOND;
+		atoi(call->a) * G_TIME_SPAN_MILLISECOND;
 	virDomainJobInfo job;
 
-	if (!domain)
-		return false;
 	for (;;) {
-		if (virDomainGetJobInfo(domain, &job) < 0)
+		if (virDomainGetJobInfo(call->domain, &job) < 0)
 			return virt_fail(error, "job");
 		if (job.type == VIR_DOMAIN_JOB_NONE)
 			return true;
@@ -149,33 +160,59 @@ bool virt_domain_wait_idle(VirtHost *host, const char *uuid,
 	return false;
 }
 
+bool virt_domain_wait_idle(VirtHost *host, const char *uuid,
+	unsigned timeout_ms, GError **error)
+{
+	g_autofree char *limit = g_strdup_printf("%u", timeout_ms);
+	const VirtDeed deed = { wait_idle, .a = limit,
+		.timeout_ms = timeout_ms + virt_host_timeout(host) };
+
+	return virt_act(host, uuid, &deed, NULL, error);
+}
+
+static bool get_xml(VirtCall *call, GError **error)
+{
+	call->answer = virt_text_take(virDomainGetXMLDesc(call->domain, 0));
+	return call->answer || virt_fail(error, "domain's XML");
+}
+
 char *virt_domain_xml(VirtHost *host, const char *uuid, GError **error)
 {
-	g_autoptr(VirtDomainHandle) domain = virt_lookup(host, uuid, error);
-	char *text = domain ? virDomainGetXMLDesc(domain, 0) : NULL;
+	const VirtDeed deed = { get_xml };
+	gpointer text = NULL;
 
-	if (domain && !text)
-		virt_fail(error, "domain's XML");
-	return virt_text_take(text);
+	virt_act(host, uuid, &deed, &text, error);
+	return text;
+}
+
+static bool number(VirtCall *call, GError **error)
+{
+	unsigned found = virDomainGetID(call->domain);
+
+	call->answer = g_memdup2(&found, sizeof found);
+	return true;
 }
 
 unsigned virt_domain_number(VirtHost *host, const char *uuid)
 {
-	g_autoptr(VirtDomainHandle) domain = virt_lookup(host, uuid, NULL);
-	unsigned number = domain ? virDomainGetID(domain) : 0;
+	const VirtDeed deed = { number };
+	g_autofree gpointer answer = NULL;
+	unsigned found;
 
-	return number == UINT_MAX ? 0 : number;
+	if (!virt_act(host, uuid, &deed, &answer, NULL))
+		return 0;
+	found = *(unsigned *)answer;
+	return found == UINT_MAX ? 0 : found;
 }
 
 /* target is a; the answer is the number as text. */
-static bool capacity(VirtDomainHandle *domain, const char *a, const char *b,
-	char **answer, GError **error)
+static bool capacity(VirtCall *call, GError **error)
 {
 	virDomainBlockInfo info;
 
-	if (virDomainGetBlockInfo(domain, a, &info, 0) < 0)
+	if (virDomainGetBlockInfo(call->domain, call->a, &info, 0) < 0)
 		return virt_fail(error, "size of the disk");
-	*answer = g_strdup_printf("%llu", info.capacity);
+	call->answer = g_strdup_printf("%llu", info.capacity);
 	return true;
 }
 
@@ -183,7 +220,7 @@ bool virt_domain_capacity(VirtHost *host, const char *uuid,
 	const char *target, uint64_t *size, GError **error)
 {
 	const VirtDeed deed = { capacity, .a = target };
-	g_autofree char *answer = NULL;
+	g_autofree gpointer answer = NULL;
 
 	if (!virt_act(host, uuid, &deed, &answer, error))
 		return false;
@@ -192,49 +229,46 @@ bool virt_domain_capacity(VirtHost *host, const char *uuid,
 }
 
 /* a is how many seconds the agent has; the answer is how many filesystems. */
-static bool prepare_agent(VirtDomainHandle *domain, const char *a,
-	GError **error)
+static bool prepare_agent(VirtCall *call, GError **error)
 {
-	return virDomainAgentSetResponseTimeout(domain, atoi(a), 0) == 0 ||
-		virt_fail(error, "guest agent");
+	return virDomainAgentSetResponseTimeout(call->domain, atoi(call->a),
+		       0) == 0 || virt_fail(error, "guest agent");
 }
 
-static bool freeze(VirtDomainHandle *domain, const char *a, const char *b,
-	char **answer, GError **error)
+static bool freeze(VirtCall *call, GError **error)
 {
 	int frozen;
 
-	if (!prepare_agent(domain, a, error))
+	if (!prepare_agent(call, error))
 		return false;
-	frozen = virDomainFSFreeze(domain, NULL, 0, 0);
-	*answer = g_strdup_printf("%d", frozen);
+	frozen = virDomainFSFreeze(call->domain, NULL, 0, 0);
+	call->answer = g_strdup_printf("%d", frozen);
 	return frozen >= 0 || virt_fail(error, "freeze");
 }
 
-static bool thaw(VirtDomainHandle *domain, const char *a, const char *b,
-	char **answer, GError **error)
+static bool thaw(VirtCall *call, GError **error)
 {
 	int thawed;
 
-	if (!prepare_agent(domain, a, error))
+	if (!prepare_agent(call, error))
 		return false;
-	thawed = virDomainFSThaw(domain, NULL, 0, 0);
-	*answer = g_strdup_printf("%d", thawed);
+	thawed = virDomainFSThaw(call->domain, NULL, 0, 0);
+	call->answer = g_strdup_printf("%d", thawed);
 	return thawed >= 0 || virt_fail(error, "thaw");
 }
 
-static void thaw_late(VirtDomainHandle *domain)
+static void thaw_late(VirtCall *call)
 {
-	virDomainFSThaw(domain, NULL, 0, 0);
+	virDomainFSThaw(call->domain, NULL, 0, 0);
 }
 
 static bool ask_agent(VirtHost *host, const char *uuid, VirtAct *act,
-	void (*late)(VirtDomainHandle *domain), unsigned timeout_s,
+	void (*late)(VirtCall *call), unsigned timeout_s,
 	unsigned *count, GError **error)
 {
 	g_autofree char *seconds = g_strdup_printf("%u", timeout_s);
 	const VirtDeed deed = { act, late, .a = seconds };
-	g_autofree char *answer = NULL;
+	g_autofree gpointer answer = NULL;
 	bool done = virt_act(host, uuid, &deed, &answer, error);
 
 	*count = done ? atoi(answer) : 0;
@@ -255,10 +289,10 @@ bool virt_domain_thaw(VirtHost *host, const char *uuid, unsigned timeout_s,
 }
 
 /* a is the element; NULL takes it away. */
-static bool set_note(VirtDomainHandle *domain, const char *a, const char *b,
-	char **answer, GError **error)
+static bool set_note(VirtCall *call, GError **error)
 {
-	return virDomainSetMetadata(domain, VIR_DOMAIN_METADATA_ELEMENT, a,
+	return virDomainSetMetadata(call->domain,
+		       VIR_DOMAIN_METADATA_ELEMENT, call->a,
 		       NOTE_KEY, NOTE_URI, VIR_DOMAIN_AFFECT_LIVE) == 0 ||
 		virt_fail(error, "note of the owner");
 }
@@ -290,19 +324,25 @@ static char *text_of(const char *element)
 	return g_string_free(text, FALSE);
 }
 
+/* No answer: there is none. */
+static bool get_note(VirtCall *call, GError **error)
+{
+	g_autofree char *element = virt_text_take(virDomainGetMetadata(
+		call->domain, VIR_DOMAIN_METADATA_ELEMENT, NOTE_URI,
+		VIR_DOMAIN_AFFECT_LIVE));
+
+	if (element)
+		call->answer = text_of(element);
+	return element ||
+		virGetLastErrorCode() == VIR_ERR_NO_DOMAIN_METADATA ||
+		virt_fail(error, "note of the owner");
+}
+
 char *virt_domain_get_note(VirtHost *host, const char *uuid, GError **error)
 {
-	g_autoptr(VirtDomainHandle) domain = virt_lookup(host, uuid, error);
-	g_autofree char *element = NULL;
+	const VirtDeed deed = { get_note };
+	gpointer text = NULL;
 
-	if (!domain)
-		return NULL;
-	element = virt_text_take(virDomainGetMetadata(domain,
-		VIR_DOMAIN_METADATA_ELEMENT, NOTE_URI,
-		VIR_DOMAIN_AFFECT_LIVE));
-	if (element)
-		return text_of(element);
-	if (virGetLastErrorCode() != VIR_ERR_NO_DOMAIN_METADATA)
-		virt_fail(error, "note of the owner");
-	return NULL;
+	virt_act(host, uuid, &deed, &text, error);
+	return text;
 }

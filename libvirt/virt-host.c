@@ -13,37 +13,85 @@
 #define TIMEOUT_MS 30000
 /* libvirt waits for 30 seconds for a job to end, and then says which. */
 #define LIBVIRT_FIRST_MS 2000
+/* How long the end waits. */
+#define CLOSE_MS 2000
+
+/* What events are told to; libvirt's registrations have references. */
+typedef struct {
+	GMutex lock;
+	VirtNotify *notify; /* NULL: nobody wants to know; lock */
+	void *opaque;
+} Bell;
 
 struct VirtHost {
+	VirtPool *pool; /* for calls */
 	char *uri;
-	VirtNotify *notify; /* NULL: no events */
-	void *opaque;
+	Bell *bell; /* NULL: no events */
+	gint stop;       /* atomic */
+	gint timeout_ms; /* atomic */
 
 	GMutex lock;
-	VirtConnection *connection; /* NULL: not yet; lock */
-	GThread *loop;              /* NULL: not yet; lock */
-	gint stop;                  /* atomic */
-	gint timeout_ms;            /* atomic */
+	GThread *loop; /* NULL: not yet; lock */
+	VirtConnection *events; /* for nothing else; NULL: not now; whoever
+				 * calls virt_host_listen() */
 };
-
-static gint loops; /* that run; atomic */
 
 /* libvirt prints every error itself, unless it is told not to. */
 static void be_silent(void *opaque, virErrorPtr error)
 {
 }
 
+static Bell *bell_new(VirtNotify *notify, void *opaque)
+{
+	Bell *bell = g_atomic_rc_box_new0(Bell);
+
+	g_mutex_init(&bell->lock);
+	bell->notify = notify;
+	bell->opaque = opaque;
+	return bell;
+}
+
+static void bell_clear(gpointer data)
+{
+	Bell *bell = data;
+
+	g_mutex_clear(&bell->lock);
+}
+
+static void bell_unref(void *bell)
+{
+	g_atomic_rc_box_release_full(bell, bell_clear);
+}
+
+/* virEventRegisterDefaultImpl() goes before the first connection. */
+static void prepare(const VirtHost *host)
+{
+	static gsize done;
+
+	if (!g_once_init_enter(&done))
+		return;
+	virInitialize();
+	virSetErrorFunc(NULL, be_silent);
+	/* else every connection would need a loop that runs */
+	if (host->bell)
+		virEventRegisterDefaultImpl();
+	g_once_init_leave(&done, 1);
+}
+
 VirtHost *virt_host_new(const char *uri, VirtNotify *notify, void *opaque)
 {
 	VirtHost *host = g_new0(VirtHost, 1);
 
+	host->pool = virt_pool_new(uri);
 	host->uri = g_strdup(uri);
-	host->notify = notify;
-	host->opaque = opaque;
+	if (notify)
+		host->bell = bell_new(notify, opaque);
 	host->timeout_ms = TIMEOUT_MS;
 	g_mutex_init(&host->lock);
+	prepare(host);
 	return host;
 }
+
 
 const char *virt_host_uri(const VirtHost *host)
 {
@@ -111,9 +159,12 @@ char *virt_text_take(char *text)
 
 /* --- events --- */
 
-static void tell(VirtHost *host)
+static void tell(Bell *bell)
 {
-	host->notify(host->opaque);
+	g_mutex_lock(&bell->lock);
+	if (bell->notify)
+		bell->notify(bell->opaque);
+	g_mutex_unlock(&bell->lock);
 }
 
 static int on_lifecycle(virConnectPtr connection, virDomainPtr domain,
@@ -150,150 +201,186 @@ static void wake_up(int timer, void *opaque)
 	virEventRemoveTimeout(timer);
 }
 
-static void register_events(VirtHost *host, VirtConnection *connection)
+static void end_loop(VirtHost *host)
 {
-	virConnectRegisterCloseCallback(connection, on_close, host, NULL);
-	virConnectDomainEventRegisterAny(connection, NULL,
-		VIR_DOMAIN_EVENT_ID_LIFECYCLE,
-		VIR_DOMAIN_EVENT_CALLBACK(on_lifecycle), host, NULL);
-	virConnectDomainEventRegisterAny(connection, NULL,
-		VIR_DOMAIN_EVENT_ID_IO_ERROR,
-		VIR_DOMAIN_EVENT_CALLBACK(on_io_error), host, NULL);
-}
-
-/* --- the connection --- */
-
-static void prepare_once(VirtHost *host)
-{
-	static gsize done;
-
-	if (!g_once_init_enter(&done))
+	if (!host->loop)
 		return;
-	virInitialize();
-	virSetErrorFunc(NULL, be_silent);
-	/* else every connection would need a loop that runs */
-	if (host->notify)
-		virEventRegisterDefaultImpl();
-	g_once_init_leave(&done, 1);
+	g_atomic_int_set(&host->stop, 1);
+	virEventAddTimeout(0, wake_up, NULL, NULL);
+	g_thread_join(host->loop);
 }
 
-static void close_locked(VirtHost *host)
+/* Not before the forks: with the first call. */
+VirtPool *virt_host_pool(VirtHost *host)
 {
-	if (host->connection && host->notify)
-		virConnectUnregisterCloseCallback(host->connection, on_close);
-	g_clear_pointer(&host->connection, virt_connection_unref);
+	g_mutex_lock(&host->lock);
+	if (host->bell && !host->loop)
+		host->loop = g_thread_new("libvirt", run_loop, host);
+	g_mutex_unlock(&host->lock);
+	return host->pool;
 }
+
+static bool on_event(VirtConnection *connection, int id,
+	virConnectDomainEventGenericCallback callback, Bell *bell)
+{
+	Bell *reference = g_atomic_rc_box_acquire(bell);
+
+	if (virConnectDomainEventRegisterAny(connection, NULL, id, callback,
+		    reference, bell_unref) >= 0)
+		return true;
+	bell_unref(reference);
+	return false;
+}
+
+static bool on_end(VirtConnection *connection, Bell *bell)
+{
+	Bell *reference = g_atomic_rc_box_acquire(bell);
+
+	if (virConnectRegisterCloseCallback(connection, on_close, reference,
+		    bell_unref) >= 0)
+		return true;
+	bell_unref(reference);
+	return false;
+}
+
+/* A keepalive while a call is under way would be two threads in it, see
+ * virt-pool.h: first what has to be called. */
+static bool register_events(VirtConnection *connection, Bell *bell,
+	GError **error)
+{
+	return (on_end(connection, bell) &&
+		on_event(connection, VIR_DOMAIN_EVENT_ID_LIFECYCLE,
+			VIR_DOMAIN_EVENT_CALLBACK(on_lifecycle), bell) &&
+		on_event(connection, VIR_DOMAIN_EVENT_ID_IO_ERROR,
+			VIR_DOMAIN_EVENT_CALLBACK(on_io_error), bell) &&
+		virConnectSetKeepAlive(connection, KEEPALIVE_S,
+			KEEPALIVE_COUNT) >= 0) ||
+		virt_fail(error, "events");
+}
+
+/* --- the connection for events --- */
 
 typedef struct {
-	char *uri;
+	VirtPool *pool;
+	Bell *bell;
 	VirtConnection *connection;
-} Dialing;
+} Listening;
 
-static void dialing_clear(gpointer data)
+static void hang_up(Listening *listening)
 {
-	Dialing *dialing = data;
-
-	g_free(dialing->uri);
-	g_clear_pointer(&dialing->connection, virt_connection_unref);
+	if (!listening->connection)
+		return;
+	virConnectUnregisterCloseCallback(listening->connection, on_close);
+	g_clear_pointer(&listening->connection, virt_connection_unref);
 }
 
-static bool dialing_run(gpointer data, GError **error)
+static void listening_clear(gpointer data)
 {
-	Dialing *dialing = data;
+	Listening *listening = data;
 
-	dialing->connection = virConnectOpenAuth(dialing->uri,
-		virConnectAuthPtrDefault, 0);
-	return dialing->connection || virt_fail(error, dialing->uri);
+	hang_up(listening);
+	if (listening->bell)
+		bell_unref(listening->bell);
+	virt_pool_unref(listening->pool);
 }
 
-static VirtConnection *dial(VirtHost *host, GError **error)
+static bool listening_run(gpointer data, GError **error)
 {
-	static const VirtWork work = { dialing_run, NULL, dialing_clear };
-	Dialing *dialing = g_atomic_rc_box_new0(Dialing);
-	g_autoptr(GError) failure = NULL;
-	VirtConnection *connection = NULL;
+	Listening *listening = data;
 
-	dialing->uri = g_strdup(host->uri);
-	if (virt_limited(&work, dialing, virt_host_timeout(host), &failure))
-		connection = g_steal_pointer(&dialing->connection);
-	g_atomic_rc_box_release_full(dialing, dialing_clear);
-	if (!failure)
-		return connection;
-	if (failure->code == EIO || failure->code == ETIMEDOUT)
-		failure->code = ENOTCONN;
-	g_propagate_error(error, g_steal_pointer(&failure));
-	return NULL;
+	listening->connection = virt_pool_take(listening->pool, error);
+	return listening->connection && register_events(
+		listening->connection, listening->bell, error);
 }
 
-static bool open_locked(VirtHost *host, GError **error)
+/* Closing it is a call, too. */
+static bool closing_run(gpointer data, GError **error)
 {
-	prepare_once(host);
-	if (host->notify && !host->loop) {
-		host->loop = g_thread_new("libvirt", run_loop, host);
-		g_atomic_int_inc(&loops);
-	}
-	host->connection = dial(host, error);
-	if (!host->connection)
-		return false;
-	/* whichever loop runs sees to all connections */
-	if (g_atomic_int_get(&loops))
-		virConnectSetKeepAlive(host->connection, KEEPALIVE_S,
-			KEEPALIVE_COUNT);
-	if (host->notify)
-		register_events(host, host->connection);
+	Listening *listening = data;
+
+	hang_up(listening);
+	virt_pool_close(listening->pool);
 	return true;
 }
 
-VirtConnection *virt_connect(VirtHost *host, GError **error)
+static Listening *listening_new(VirtHost *host)
 {
-	VirtConnection *connection = NULL;
+	Listening *listening = g_atomic_rc_box_new0(Listening);
 
-	g_mutex_lock(&host->lock);
-	if (host->connection && virConnectIsAlive(host->connection) != 1)
-		close_locked(host);
-	if (host->connection || open_locked(host, error)) {
-		connection = host->connection;
-		virConnectRef(connection);
-	}
-	g_mutex_unlock(&host->lock);
-	return connection;
+	listening->pool = virt_pool_ref(virt_host_pool(host));
+	if (host->bell)
+		listening->bell = g_atomic_rc_box_acquire(host->bell);
+	return listening;
+}
+
+bool virt_host_listen(VirtHost *host, GError **error)
+{
+	static const VirtWork work = { listening_run, NULL, listening_clear };
+	Listening *listening;
+	bool good;
+
+	if (host->events && virConnectIsAlive(host->events) == 1)
+		return true;
+	listening = listening_new(host);
+	listening->connection = g_steal_pointer(&host->events);
+	g_atomic_rc_box_release_full(listening, listening_clear);
+	listening = listening_new(host);
+	good = virt_limited(&work, listening, virt_host_timeout(host), error);
+	if (good)
+		host->events = g_steal_pointer(&listening->connection);
+	g_atomic_rc_box_release_full(listening, listening_clear);
+	return good;
+}
+
+/* For a libvirtd that hangs, nobody waits at the end. */
+static void close_all(VirtHost *host)
+{
+	static const VirtWork work = { closing_run, NULL, listening_clear };
+	Listening *listening = listening_new(host);
+
+	listening->connection = g_steal_pointer(&host->events);
+	virt_limited(&work, listening, CLOSE_MS, NULL);
+	g_atomic_rc_box_release_full(listening, listening_clear);
 }
 
 void virt_host_free(VirtHost *host)
 {
 	if (!host)
 		return;
-	close_locked(host);
-	if (host->loop) {
-		g_atomic_int_set(&host->stop, 1);
-		g_atomic_int_add(&loops, -1);
-		virEventAddTimeout(0, wake_up, NULL, NULL);
-		g_thread_join(host->loop);
+	if (host->bell) {
+		g_mutex_lock(&host->bell->lock);
+		host->bell->notify = NULL;
+		g_mutex_unlock(&host->bell->lock);
 	}
+	close_all(host);
+	end_loop(host);
+	g_clear_pointer(&host->bell, bell_unref);
+	virt_pool_unref(host->pool);
 	g_mutex_clear(&host->lock);
 	g_free(host->uri);
 	g_free(host);
 }
 
-VirtDomainHandle *virt_lookup(VirtHost *host, const char *uuid,
-	GError **error)
+/* The answer is a number. */
+static bool version(VirtCall *call, GError **error)
 {
-	g_autoptr(VirtConnection) connection = virt_connect(host, error);
-	VirtDomainHandle *domain = connection ?
-		virDomainLookupByUUIDString(connection, uuid) : NULL;
+	unsigned long number;
 
-	if (connection && !domain)
-		virt_fail(error, "domain");
-	return domain;
+	if (virConnectGetVersion(call->connection, &number) < 0)
+		return virt_fail(error, "version of QEMU");
+	call->answer = g_memdup2(&number, sizeof number);
+	return true;
 }
 
 unsigned virt_host_qemu_version(VirtHost *host)
 {
-	g_autoptr(VirtConnection) connection = virt_connect(host, NULL);
-	unsigned long version;
+	const VirtDeed deed = { version };
+	g_autofree gpointer answer = NULL;
+	unsigned long number;
 
-	if (!connection || virConnectGetVersion(connection, &version) < 0)
+	if (!virt_act(host, NULL, &deed, &answer, NULL))
 		return 0;
-	return version / 1000000 * 10000 + version / 1000 % 1000 * 100 +
-		version % 1000;
+	number = *(unsigned long *)answer;
+	return number / 1000000 * 10000 + number / 1000 % 1000 * 100 +
+		number % 1000;
 }

@@ -83,75 +83,99 @@ bool virt_limited(const VirtWork *work, gpointer data, unsigned timeout_ms,
 				g_steal_pointer(&call->error));
 	} else {
 		fleece_set_error(error, ETIMEDOUT, "libvirt: no answer within "
-			"%u ms: does its QEMU hang?", timeout_ms);
+			"%u ms: does its QEMU hang, or libvirtd?", timeout_ms);
 	}
 	g_atomic_rc_box_release_full(call, call_clear);
 	return good;
 }
 
-/* --- acts on a domain --- */
+/* --- acts --- */
 
 typedef struct {
-	VirtAct *act;
-	void (*late)(VirtDomainHandle *domain);
-	VirtDomainHandle *domain;
-	char *a, *b;
-	char *answer;
+	VirtDeed deed;
+	VirtPool *pool;
+	char *uuid, *a, *b;
+	VirtCall call;
 } Doing;
+
+static void give_back(Doing *doing)
+{
+	g_clear_pointer(&doing->call.domain, virt_domain_handle_free);
+	if (doing->call.connection)
+		virt_pool_give(doing->pool,
+			g_steal_pointer(&doing->call.connection));
+}
 
 static void doing_clear(gpointer data)
 {
 	Doing *doing = data;
+	GDestroyNotify free_answer = doing->deed.free_answer;
 
-	g_clear_pointer(&doing->domain, virt_domain_handle_free);
+	give_back(doing);
+	if (doing->call.answer)
+		(free_answer ? free_answer : g_free)(doing->call.answer);
+	virt_pool_unref(doing->pool);
+	g_free(doing->uuid);
 	g_free(doing->a);
 	g_free(doing->b);
-	g_free(doing->answer);
+}
+
+static bool find_domain(Doing *doing, GError **error)
+{
+	VirtCall *call = &doing->call;
+
+	if (!doing->uuid)
+		return true;
+	call->domain = virDomainLookupByUUIDString(call->connection,
+		doing->uuid);
+	return call->domain || virt_fail(error, "domain");
 }
 
 static bool doing_run(gpointer data, GError **error)
 {
 	Doing *doing = data;
 
-	return doing->act(doing->domain, doing->a, doing->b, &doing->answer,
-		error);
+	bool good;
+
+	doing->call.connection = virt_pool_take(doing->pool, error);
+	good = doing->call.connection && find_domain(doing, error) &&
+		doing->deed.act(&doing->call, error);
+	if (!doing->deed.late)
+		give_back(doing); /* for whoever calls next */
+	return good;
 }
 
 static void doing_late(gpointer data)
 {
 	Doing *doing = data;
 
-	if (doing->late)
-		doing->late(doing->domain);
+	if (doing->deed.late)
+		doing->deed.late(&doing->call);
 }
 
-static Doing *doing_new_take(VirtDomainHandle *domain, const VirtDeed *deed)
+static Doing *doing_new(VirtPool *pool, const char *uuid,
+	const VirtDeed *deed)
 {
 	Doing *doing = g_atomic_rc_box_new0(Doing);
 
-	doing->act = deed->act;
-	doing->late = deed->late;
-	doing->domain = domain;
-	doing->a = g_strdup(deed->a);
-	doing->b = g_strdup(deed->b);
+	doing->deed = *deed;
+	doing->pool = virt_pool_ref(pool);
+	doing->uuid = g_strdup(uuid);
+	doing->call.a = doing->a = g_strdup(deed->a);
+	doing->call.b = doing->b = g_strdup(deed->b);
 	return doing;
 }
 
 bool virt_act(VirtHost *host, const char *uuid, const VirtDeed *deed,
-	char **answer, GError **error)
+	gpointer *answer, GError **error)
 {
 	static const VirtWork work = { doing_run, doing_late, doing_clear };
-	VirtDomainHandle *domain = virt_lookup(host, uuid, error);
-	Doing *doing;
-	bool good;
-
-	if (!domain)
-		return false;
-	doing = doing_new_take(domain, deed);
-	good = virt_limited(&work, doing, deed->timeout_ms ?
+	Doing *doing = doing_new(virt_host_pool(host), uuid, deed);
+	bool good = virt_limited(&work, doing, deed->timeout_ms ?
 		deed->timeout_ms : virt_host_timeout(host), error);
+
 	if (good && answer)
-		*answer = g_steal_pointer(&doing->answer);
+		*answer = g_steal_pointer(&doing->call.answer);
 	g_atomic_rc_box_release_full(doing, doing_clear);
 	return good;
 }

@@ -2,9 +2,10 @@
 /*
  * virt-limit.h - calls that nobody waits for for ever
  *
- * libvirt waits for a QEMU that hangs without a limit.  So what needs QEMU's
- * answer is called in a thread of its own, which is left alone when the time
- * is up: the call cannot be taken back, but what comes of it can.
+ * libvirt waits for a QEMU that hangs without a limit, and we for a libvirtd
+ * that does.  So libvirt is called in a thread of its own, which is left alone
+ * when the time is up: the call cannot be taken back, but what comes of it
+ * can.
  */
 #pragma once
 
@@ -12,7 +13,7 @@
 
 #include <glib.h>
 
-#include "virt-connect.h"
+#include "virt-pool.h"
 
 typedef struct {
 	bool (*run)(gpointer data, GError **error);
@@ -28,18 +29,26 @@ typedef struct {
 bool virt_limited(const VirtWork *work, gpointer data, unsigned timeout_ms,
 	GError **error);
 
-/* An act on a domain; *answer, NULL before, may be set to a text. */
-typedef bool VirtAct(VirtDomainHandle *domain, const char *a, const char *b,
-	char **answer, GError **error);
+/* What an act has to do with: a connection of its own, and a domain. */
+typedef struct {
+	VirtConnection *connection;
+	VirtDomainHandle *domain; /* NULL where no UUID was given */
+	const char *a, *b;        /* the deed's */
+	gpointer answer;          /* NULL before; may be set */
+} VirtCall;
+
+typedef bool VirtAct(VirtCall *call, GError **error);
 
 typedef struct {
 	VirtAct *act;
-	void (*late)(VirtDomainHandle *domain); /* takes back what succeeded
-						 * too late; may be NULL */
+	void (*late)(VirtCall *call); /* takes back what succeeded too late;
+				       * may be NULL */
 	const char *a, *b;
 	unsigned timeout_ms; /* 0: the host's */
+	GDestroyNotify free_answer; /* NULL: g_free() */
 } VirtDeed;
 
-/* Does it to the domain with this UUID.  answer may be NULL. */
+/* Does it to the domain with this UUID, or, with NULL, to the host.  *answer
+ * is the act's, or NULL where it failed; answer may be NULL. */
 bool virt_act(VirtHost *host, const char *uuid, const VirtDeed *deed,
-	char **answer, GError **error);
+	gpointer *answer, GError **error);

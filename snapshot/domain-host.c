@@ -91,7 +91,8 @@ static GPtrArray *ask(DomainHost *host, GError **error)
 /* Where libvirt does not answer, what was there is still the best guess. */
 static bool refresh(DomainHost *host, GError **error)
 {
-	GPtrArray *names = ask(host, error);
+	GPtrArray *names = virt_host_listen(host->virt, error) ?
+		ask(host, error) : NULL;
 
 	if (!names)
 		return false;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * virt-host.h - a connection to libvirt that comes back
+ * virt-host.h - connections to a libvirt that come back
  *
- * Opened at the first use and, where libvirtd was restarted meanwhile, again
- * at the next.  Domains and their jobs outlive it.
+ * Opened at need and, where libvirtd was restarted meanwhile, again.  Domains
+ * and their jobs outlive them.
  *
  * Every function of this folder that takes a VirtHost blocks until libvirt
  * has answered, which may take 30 seconds where a job of somebody else's
@@ -16,7 +16,8 @@
  *   EBUSY      another job keeps the domain, libvirt waited for it in vain
  *   EUCLEAN    a checkpoint's bitmap is missing or broken
  *   EACCES     libvirt does not let us
- *   ETIMEDOUT  QEMU, or the guest agent, did not answer, and may still do it
+ *   ETIMEDOUT  libvirt, QEMU or the guest agent did not answer, and may still
+ *              do it
  *   ENOTCONN   nobody answers at the URI, or the connection broke
  *   EIO        anything else
  */
@@ -37,17 +38,22 @@ typedef void VirtNotify(void *opaque);
 
 /*
  * A host that is not yet connected.  With notify a thread is started at the
- * first connection, which also notices a libvirtd that hangs (20 seconds);
- * there may be only one such host in a process, ever.
+ * first call; there may be only one such host in a process, ever.
  */
 VirtHost *virt_host_new(const char *uri, VirtNotify *notify, void *opaque);
 
-/* Closes it and ends the thread. */
+/* Closes its connections and ends the thread; waits for a libvirtd that hangs
+ * two seconds. */
 void virt_host_free(VirtHost *host);
+
+/* Has notify called from here on, and again where the connection for that has
+ * broken; that libvirtd hangs is noticed, too (20 seconds).  One thread at a
+ * time. */
+bool virt_host_listen(VirtHost *host, GError **error);
 
 const char *virt_host_uri(const VirtHost *host);
 
-/* How long whatever needs QEMU's answer may take; 30 seconds, if not set.
+/* How long a call may take; 30 seconds, if not set.
  * What takes longer ends with ETIMEDOUT. */
 void virt_host_set_timeout(VirtHost *host, unsigned timeout_ms);
 unsigned virt_host_timeout(const VirtHost *host);

@@ -3,12 +3,17 @@
 
 #include <glib/gstdio.h>
 
-#include "virt-connect.h"
+#include "virt-pool.h"
 
 static VirtDomainHandle *lookup(VirtHost *host)
 {
-	VirtDomainHandle *domain = virt_lookup(host, VIRT_RIG_UUID, NULL);
+	VirtPool *pool = virt_host_pool(host);
+	VirtConnection *connection = virt_pool_take(pool, NULL);
+	VirtDomainHandle *domain;
 
+	g_assert_nonnull(connection);
+	domain = virDomainLookupByUUIDString(connection, VIRT_RIG_UUID);
+	virt_pool_give(pool, connection);
 	g_assert_nonnull(domain);
 	return domain;
 }
@@ -22,7 +27,7 @@ VirtHost *virt_rig_new(const char *outside, const char *devices)
 	g_autofree char *path = NULL;
 	g_autofree char *uri = NULL;
 	g_autoptr(GError) error = NULL;
-	g_autoptr(VirtConnection) connection = NULL;
+	VirtConnection *connection;
 	int fd = g_file_open_tmp("fleecefs-node-XXXXXX", &path, NULL);
 	VirtHost *host;
 
@@ -30,10 +35,11 @@ VirtHost *virt_rig_new(const char *outside, const char *devices)
 	g_assert_true(g_file_set_contents(path, text, -1, NULL));
 	uri = g_strconcat("test://", path, NULL);
 	host = virt_host_new(uri, NULL, NULL);
-	/* the file is read at once */
-	connection = virt_connect(host, &error);
+	/* the file is read at once, and there is but this connection */
+	connection = virt_pool_take(virt_host_pool(host), &error);
 	g_unlink(path);
 	g_assert_no_error(error);
+	virt_pool_give(virt_host_pool(host), connection);
 	return host;
 }
 
