@@ -188,19 +188,6 @@ ChainDisk *domain_chain_disk(const GPtrArray *checkpoints, const char *uuid,
 	return disk;
 }
 
-const DomainCheckpoint *domain_chain_find(const GPtrArray *checkpoints,
-	const char *chain, gint64 instant_ms)
-{
-	for (guint i = 0; i < checkpoints->len; i++) {
-		const DomainCheckpoint *checkpoint = checkpoints->pdata[i];
-
-		if (g_str_equal(checkpoint->chain, chain) &&
-		    checkpoint->instant_ms == instant_ms)
-			return checkpoint;
-	}
-	return NULL;
-}
-
 static unsigned count_newer(const GPtrArray *checkpoints,
 	const DomainCheckpoint *than)
 {

@@ -70,10 +70,6 @@ char *domain_checkpoint_description(const DomainCheckpoint *checkpoint);
 ChainDisk *domain_chain_disk(const GPtrArray *checkpoints, const char *uuid,
 	const char *target, uint64_t size);
 
-/* The checkpoint of that instant; NULL where there is none. */
-const DomainCheckpoint *domain_chain_find(const GPtrArray *checkpoints,
-	const char *chain, gint64 instant_ms);
-
 /* The names of committed ones of chain that are no more needed beside that of
  * instant_ms, where keep (at least 1) are to stay; not owned. */
 GPtrArray *domain_chain_outdated(const GPtrArray *checkpoints,

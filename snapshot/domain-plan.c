@@ -185,9 +185,7 @@ static void take_base(DomainBuild *build, DomainDisk *disk,
 		disk->base = (ChainBase){ NULL, "no-bitmap" };
 	g_clear_pointer(&disk->base_name, g_free);
 	if (disk->base.base)
-		disk->base_name = g_strdup(domain_chain_find(
-			build->checkpoints, settings(build)->chain,
-			disk->base.base->checkpoint->instant_ms)->name);
+		disk->base_name = g_strdup(disk->base.base->name);
 }
 
 static bool plan_bases(DomainBuild *build, const ChainDisk *const *all,
