@@ -30,6 +30,9 @@
 	"<target dev='sdd' bus='sata'/></disk>"
 #define FLOPPY "<disk type='file' device='floppy'>" SOURCE \
 	"<target dev='fda' bus='fdc'/></disk>"
+/* The name of a disk with an address may be anything. */
+#define NAMED(target, slot) DISK(target, QCOW2 "<address type='pci' " \
+	"domain='0' bus='0' slot='" slot "' function='0'/>")
 #define VHOST_USER "<disk type='vhostuser' device='disk'>" \
 	"<driver name='qemu' type='raw'/><source type='unix' path='/s'/>" \
 	"<target dev='vdf' bus='virtio'/></disk>"
@@ -227,6 +230,20 @@ static const PlanCase plan_cases[] = {
 		"vda=no-chain sdb=out" },
 	{ "past/vhost-user", "", VDA VHOST_USER, "", "",
 		"disk vdf: its writes go past QEMU", EOPNOTSUPP },
+
+	/* names */
+	{ "named/plain", "", NAMED("vd-a_B.0:1", "9"), "", "chain",
+		"vd-a_B.0:1=first/new" },
+	{ "named/space", "", NAMED("vd a", "9"), "", "",
+		"disk vd a: its name", EOPNOTSUPP },
+	{ "named/equals", "", NAMED("vd=8", "9"), "", "chain",
+		"disk vd=8: its name", EOPNOTSUPP },
+	{ "named/path", "", NAMED("vd/../../etc/x", "9"), "", "",
+		"disk vd/../../etc/x: its name", EOPNOTSUPP },
+	{ "named/letter", "", NAMED("vd\xc3\xbc", "9"), "", "",
+		"disk vd\\303\\274: its name", EOPNOTSUPP },
+	{ "named/out", "", VDA NAMED("vd a", "9"), "", "chain disk=vda",
+		"vd a=out vda=first/new" },
 
 	/* QEMU's version is that of the driver, 0.0.2 */
 	{ "iothreads/refused", IOTHREADS, VDA, "", "",
