@@ -2,6 +2,7 @@
 #include "domain-build.h"
 
 #include <errno.h>
+#include <string.h>
 
 #include "chain-instant.h"
 #include "domain-owner.h"
@@ -25,11 +26,25 @@ static bool is_disk(const VirtDisk *disk)
 		g_str_equal(disk->device, "lun"));
 }
 
+/* It becomes a part of a path, of an export's name and of a description.  The
+ * driver for QEMU of libvirt 9.0 refuses any other itself. */
+static bool has_plain_name(const VirtDisk *disk)
+{
+	static const char plain[] = G_CSET_A_2_Z G_CSET_a_2_z G_CSET_DIGITS
+		"_-.:";
+
+	return disk->target[0] &&
+		!disk->target[strspn(disk->target, plain)];
+}
+
 static bool check_disk(const VirtDisk *disk, GError **error)
 {
+	g_autofree char *name = g_strescape(disk->target, NULL);
 	const char *why = NULL;
 
-	if (g_str_equal(disk->device, "lun"))
+	if (!has_plain_name(disk))
+		why = "its name is not made of letters, digits and _-.:";
+	else if (g_str_equal(disk->device, "lun"))
 		why = "it is passed through, its writes go past QEMU's block "
 		      "layer";
 	else if (g_str_equal(disk->kind, "vhostuser"))
@@ -39,7 +54,7 @@ static bool check_disk(const VirtDisk *disk, GError **error)
 	if (!why)
 		return true;
 	fleece_set_error(error, EOPNOTSUPP,
-		"disk %s: %s; leave it out with disk=", disk->target, why);
+		"disk %s: %s; leave it out with disk=", name, why);
 	return false;
 }
 

@@ -23,6 +23,13 @@ static bool is_local(const char *scheme, const char *host)
 		g_str_equal(scheme, "qemu+unix"));
 }
 
+static bool refuse(const char *uri, GError **error)
+{
+	fleece_set_error(error, EINVAL, "%s: no libvirt URI, as "
+		"qemu:///system or qemu:///session", uri);
+	return false;
+}
+
 bool domain_uri_check(const char *uri, GError **error)
 {
 	g_autoptr(GError) failure = NULL;
@@ -30,6 +37,8 @@ bool domain_uri_check(const char *uri, GError **error)
 	g_autofree char *host = NULL;
 	g_autofree char *path = NULL;
 
+	if (!domain_is_uri(uri))
+		return refuse(uri, error);
 	if (!g_uri_split(uri, G_URI_FLAGS_ENCODED, &scheme, NULL, &host, NULL,
 		    &path, NULL, NULL, &failure)) {
 		fleece_set_error(error, EINVAL, "%s: %s", uri,
@@ -43,9 +52,6 @@ bool domain_uri_check(const char *uri, GError **error)
 			"qemu+unix:///system?socket=PATH", uri);
 		return false;
 	}
-	if (g_strcmp0(path, "/system") == 0 || g_strcmp0(path, "/session") == 0)
-		return true;
-	fleece_set_error(error, EINVAL, "%s: no libvirt URI, as "
-		"qemu:///system or qemu:///session", uri);
-	return false;
+	return g_strcmp0(path, "/system") == 0 ||
+		g_strcmp0(path, "/session") == 0 || refuse(uri, error);
 }

@@ -30,6 +30,9 @@
 	"<target dev='sdd' bus='sata'/></disk>"
 #define FLOPPY "<disk type='file' device='floppy'>" SOURCE \
 	"<target dev='fda' bus='fdc'/></disk>"
+/* The name of a disk with an address may be anything. */
+#define NAMED(target, slot) DISK(target, QCOW2 "<address type='pci' " \
+	"domain='0' bus='0' slot='" slot "' function='0'/>")
 #define VHOST_USER "<disk type='vhostuser' device='disk'>" \
 	"<driver name='qemu' type='raw'/><source type='unix' path='/s'/>" \
 	"<target dev='vdf' bus='virtio'/></disk>"
@@ -172,6 +175,8 @@ static void add_base(GString *text, const DomainDisk *disk)
 
 	g_assert_true(!disk->base_name == !!disk->base.reason);
 	if (base)
+		g_assert_cmpstr(disk->base_name, ==, disk->base.base->name);
+	if (base)
 		g_string_append_printf(text, "%d",
 			(int)(base->instant_ms - INSTANT(0)));
 	else
@@ -226,6 +231,20 @@ static const PlanCase plan_cases[] = {
 	{ "past/vhost-user", "", VDA VHOST_USER, "", "",
 		"disk vdf: its writes go past QEMU", EOPNOTSUPP },
 
+	/* names */
+	{ "named/plain", "", NAMED("vd-a_B.0:1", "9"), "", "chain",
+		"vd-a_B.0:1=first/new" },
+	{ "named/space", "", NAMED("vd a", "9"), "", "",
+		"disk vd a: its name", EOPNOTSUPP },
+	{ "named/equals", "", NAMED("vd=8", "9"), "", "chain",
+		"disk vd=8: its name", EOPNOTSUPP },
+	{ "named/path", "", NAMED("vd/../../etc/x", "9"), "", "",
+		"disk vd/../../etc/x: its name", EOPNOTSUPP },
+	{ "named/letter", "", NAMED("vd\xc3\xbc", "9"), "", "",
+		"disk vd\\303\\274: its name", EOPNOTSUPP },
+	{ "named/out", "", VDA NAMED("vd a", "9"), "", "chain disk=vda",
+		"vd a=out vda=first/new" },
+
 	/* QEMU's version is that of the driver, 0.0.2 */
 	{ "iothreads/refused", IOTHREADS, VDA, "", "",
 		"QEMU 0.0.2: with iothreads", EOPNOTSUPP },
@@ -256,7 +275,7 @@ static const PlanCase plan_cases[] = {
 	{ "chain/newer-on-one-that-is-out", "", VDA VDB, "1 vda, 2 vdb",
 		"chain disk=vda", "vda=new-disk/new vdb=out" },
 	{ "chain/two-of-one-instant", "", VDA VDB,
-		"1 vda, 1/resized vda vdb", "chain",
+		"1 vda, 1/resized vdb", "chain",
 		"vda=1/new vdb=resized/new" },
 	{ "chain/without", "", VDA, "1 vda", "", "vda=no-chain" },
 

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Which libvirt is meant, and whether it can be a source. */
+#include "domain-uri.h"
+
+#include <errno.h>
+
+#include "domain-host.h"
+#include "fleece-error.h"
+
+static const struct {
+	const char *uri;
+	bool meant; /* as a libvirt */
+	int code;   /* 0: it can be a source */
+} cases[] = {
+	{ "qemu:///system", true, 0 },
+	{ "qemu:///session", true, 0 },
+	{ "qemu:///sys%74em", true, 0 },
+	{ "qemu+unix:///system", true, 0 },
+	{ "qemu+unix:///system?socket=/run/x%20y", true, 0 },
+	{ "qemu:///session?socket=/run/x", true, 0 },
+
+	{ "qemu:/system", true, 0 },
+	{ "qemu:///", true, EINVAL },
+	{ "qemu://", true, EINVAL },
+	{ "qemu:///systems", true, EINVAL },
+	{ "qemu:///system/", true, EINVAL },
+	{ "qemu:///embed?root=/x", true, EINVAL },
+	{ "qemu://[::1/system", true, EINVAL },
+	{ "qemu:///%zz", true, EINVAL },
+
+	{ "qemu://host/system", true, ENOTSUP },
+	{ "qemu+unix://host/system", true, ENOTSUP },
+	{ "qemu+ssh://root@host/system", true, ENOTSUP },
+	{ "qemu+ssh:///system", true, ENOTSUP },
+	{ "qemu+tls://host/system", true, ENOTSUP },
+	{ "qemu+://host/", true, ENOTSUP },
+
+	/* of something else */
+	{ "xen:///system", false, EINVAL },
+	{ "test:///default", false, EINVAL },
+	{ "nbd+unix:///?socket=/x", false, EINVAL },
+	{ "qemux:///system", false, EINVAL },
+	{ "qemu:system", false, EINVAL },
+	{ "qemu:", false, EINVAL },
+	{ "/run/qemu:/x", false, EINVAL },
+	{ "qemu", false, EINVAL },
+	{ "", false, EINVAL },
+};
+
+static void test_meant(void)
+{
+	for (unsigned i = 0; i < G_N_ELEMENTS(cases); i++) {
+		g_test_message("'%s'", cases[i].uri);
+		g_assert_cmpint(domain_is_uri(cases[i].uri), ==,
+			cases[i].meant);
+	}
+}
+
+static void test_check(void)
+{
+	for (unsigned i = 0; i < G_N_ELEMENTS(cases); i++) {
+		g_autoptr(GError) error = NULL;
+		bool good = domain_uri_check(cases[i].uri, &error);
+
+		g_test_message("'%s': %s", cases[i].uri,
+			error ? error->message : "good");
+		g_assert_true(good == !error);
+		g_assert_cmpint(error ? error->code : 0, ==, cases[i].code);
+		if (error)
+			g_assert_true(g_str_has_prefix(error->message,
+				cases[i].uri));
+		g_assert_true(domain_uri_check(cases[i].uri, NULL) == good);
+	}
+}
+
+int main(int argc, char **argv)
+{
+	g_test_init(&argc, &argv, NULL);
+	g_test_add_func("/domain-uri/meant", test_meant);
+	g_test_add_func("/domain-uri/check", test_check);
+	return g_test_run();
+}
