@@ -4,7 +4,7 @@
  *
  * fleece.c prepares, fleece-point.c makes the instant, fleece-export.c shows
  * it; fleece-chain.c does what belongs to a chain, fleece-freeze.c what
- * belongs to the guest's filesystems.
+ * belongs to the guest's filesystems, fleece-thread.c what to iothreads.
  */
 #pragma once
 
@@ -30,6 +30,7 @@ typedef struct {
 	int scratch_fd;    /* the view's; -1: read-only, nothing above it */
 	char *scratch, *filter, *access, *job; /* node names and job id */
 	char *export;      /* export id, and its name on the wire */
+	bool draining;     /* a drain of it needs the thread that it is in */
 	DiskChain *part;   /* in Fleece.chains */
 	ChainDisk *facts;  /* in FleeceBuild.chain; NULL without a chain */
 	const ChainBitmap *base; /* of facts; NULL where the disk is full */
@@ -52,6 +53,14 @@ typedef struct {
 	unsigned freeze_undo; /* 0: none that we still have to see to */
 	Fleece *fleece;
 } FleeceBuild;
+
+/* Finds out which disks are draining, where that is of interest. */
+bool fleece_find_draining(FleeceBuild *build, GError **error);
+
+/* While the guest stands still: EBUSY where nothing can be built on the disk,
+ * for QEMU would abort. */
+bool fleece_check_thread(FleeceBuild *build, const BuildDisk *disk,
+	GError **error);
 
 /* Registers what is about to be made. */
 bool fleece_build_undo(FleeceBuild *build, enum undo_kind kind, const char *a,

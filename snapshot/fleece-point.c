@@ -5,7 +5,6 @@
 
 #include "fleece-error.h"
 #include "qmp-block.h"
-#include "qmp-error.h"
 #include "qmp-object.h"
 #include "qmp-query.h"
 
@@ -27,30 +26,6 @@ static unsigned count_written(const FleeceBuild *build)
 		n += disk->scratch_fd >= 0;
 	}
 	return n;
-}
-
-/*
- * A stopped guest's devices give their nodes back to the main thread, unless
- * an export kept the nodes from it at that time, or the driver has not started
- * its device since a reset.  blockdev-add over a node that is drained in an
- * iothread, and a throttle is, aborts such a QEMU (quirks.c).
- */
-static bool check_thread(FleeceBuild *build, const BuildDisk *disk,
-	GError **error)
-{
-	g_autoptr(GError) failure = NULL;
-
-	if (qmp_check_main_thread(build->client, disk->disk->node, &failure))
-		return true;
-	if (!qmp_error_is_refusal(failure)) {
-		g_propagate_error(error, g_steal_pointer(&failure));
-		return false;
-	}
-	fleece_set_error(error, EBUSY,
-		"its iothread has not given it back although the guest stands "
-		"still, and this QEMU would abort: try again when the guest "
-		"has run and used it (%s)", failure->message);
-	return false;
 }
 
 static bool add_filter(FleeceBuild *build, const BuildDisk *disk,
@@ -198,7 +173,7 @@ static bool attach(FleeceBuild *build, GError **error)
 	fleece_chain_before(build, before);
 	fleece_chain_after(build, after);
 	return (!build->fleece->plan.build_in_pause ||
-		       for_written(build, check_thread, error)) &&
+		       for_written(build, fleece_check_thread, error)) &&
 		run(build, before, error) &&
 		(!build_now || for_written(build, add_filter, error)) &&
 		for_written(build, attach_filter, error) &&

@@ -113,8 +113,8 @@ static unsigned timeout_limit(const QemuFacts *facts, const QemuPlan *plan,
  * for probing is drained without the lock, "qemu_mutex_unlock_impl: Operation
  * not permitted".  So does one over a throttle there, with nothing in flight:
  * its end of a drain runs in the iothread.  A stopped guest has nothing in
- * flight, and its devices have given their nodes back to the main thread;
- * fleece-point.c asks, for they could not while an export stood.
+ * flight, and its virtio-blk devices have given their nodes back to the main
+ * thread, mostly; fleece-thread.c asks.
  */
 static bool needs_pause(const QemuFacts *facts)
 {

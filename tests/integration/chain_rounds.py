@@ -239,7 +239,7 @@ class Rounds:
     def _let_run(self, session):
         """The export of the dead has kept a disk of the stopped guest in its
         iothread."""
-        assert "has not given it back" in session.mount.stderr()
+        assert "is in its iothread" in session.mount.stderr()
         self.say("refused: a disk is in its iothread")
         self.world.run_once()
 

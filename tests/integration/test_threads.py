@@ -16,8 +16,7 @@ import guest
 import scene
 from mount import MOUNT_FAILED
 
-REFUSAL = ("disk va: its iothread has not given it back although the guest "
-           "stands still")
+REFUSAL = "disk va: it has a throttle node and is in its iothread although"
 RING = guest.Ring(slots=128, drives=2)
 
 
@@ -80,4 +79,15 @@ def test_stopped_for_a_moment(living, mount_factory, words):
         guest.wait_progress(vm, "vb")
         mnt.umount()
     guest.wait_progress(vm, "vb")
+    living.assert_as_before()
+
+
+def test_scsi(tmp, vm_factory, mount_factory):
+    """virtio-scsi keeps its disks there: refused, and the guest lives."""
+    living = scene.build_living(tmp, vm_factory, RING, disk_options={
+        "iothread": True, "throttle": True, "attachment": "virtio-scsi"})
+    refused = mount_factory(living.vm.qmp_path, check=False)
+    assert refused.returncode == MOUNT_FAILED, refused.report()
+    assert REFUSAL in refused.stderr(), refused.report()
+    guest.wait_progress(living.vm, "vb")
     living.assert_as_before()
