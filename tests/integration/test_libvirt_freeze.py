@@ -66,8 +66,34 @@ def assert_leaves_frozen(libvirt, domain, console, mount_factory):
     console.wait_count(2)
 
 
-def test_ext4(tmp, libvirt, linux, mount_factory):
-    """Clean as it is, full and incremental; one that is not frozen is not."""
+def kill_while_frozen(tmp, libvirt, domain, console, mount_factory, both):
+    """The guest writes on: by the guardian, or by whoever comes next."""
+    before = domain.state()
+    mnt = mount_factory(libvirt.uri, "snapshot=mkdir", "freeze=require",
+                        name=f"killed{both}")
+    maker = subprocess.Popen(["mkdir", mnt.join("web01")],
+                             stderr=subprocess.DEVNULL)
+    wait_for(domain.note, what="the freeze to be announced")
+    pids = sorted(mnt.processes(), key=lambda pid: pid == mnt.pid)
+    for pid in pids if both else [mnt.pid]:
+        os.kill(pid, signal.SIGKILL)
+    maker.wait(60)
+    if both:
+        subprocess.run(["umount", "-l", mnt.path], check=False)
+        done = fleecectl.run(tmp, "recover", libvirt.uri)
+        assert done.returncode == 0, done.stderr
+    console.wait_count(2)
+    wait_for(lambda: domain.state() == before, what="all to be undone")
+    again = mount_factory(libvirt.uri, "freeze=require", name=f"again{both}")
+    assert again.vm_status("web01")["frozen"] == 1
+    again.umount()
+    console.wait_count(2)
+    assert domain.state() == before
+
+
+def test_frozen_and_killed(tmp, libvirt, linux, mount_factory):
+    """Clean as it is, full and incremental; one that is not frozen is not.
+    Then with deaths."""
     domain, console = linux
     before = domain.state()
     for words in ((), (CHAIN,), (CHAIN,)):
@@ -93,34 +119,8 @@ def test_ext4(tmp, libvirt, linux, mount_factory):
     wait_for(dirty, what="a snapshot that is not frozen to need recovery")
     fleecectl.good(tmp, "checkpoints", libvirt.uri, "--delete", "nightly")
     assert_leaves_frozen(libvirt, domain, console, mount_factory)
-    assert domain.state() == before
-
-
-@pytest.mark.parametrize("both", (False, True)[:1 + FULL],
-                         ids=("daemon", "both")[:1 + FULL])
-def test_killed_while_frozen(tmp, libvirt, linux, mount_factory, both):
-    """The guest writes on: by the guardian, or by whoever comes next."""
-    domain, console = linux
-    before = domain.state()
-    mnt = mount_factory(libvirt.uri, "snapshot=mkdir", "freeze=require",
-                        name="killed")
-    maker = subprocess.Popen(["mkdir", mnt.join("web01")],
-                             stderr=subprocess.DEVNULL)
-    wait_for(domain.note, what="the freeze to be announced")
-    pids = sorted(mnt.processes(), key=lambda pid: pid == mnt.pid)
-    for pid in pids if both else [mnt.pid]:
-        os.kill(pid, signal.SIGKILL)
-    maker.wait(60)
-    if both:
-        subprocess.run(["umount", "-l", mnt.path], check=False)
-        done = fleecectl.run(tmp, "recover", libvirt.uri)
-        assert done.returncode == 0, done.stderr
-    console.wait_count(2)
-    wait_for(lambda: domain.state() == before, what="all to be undone")
-    again = mount_factory(libvirt.uri, "freeze=require", name="again")
-    assert again.vm_status("web01")["frozen"] == 1
-    again.umount()
-    console.wait_count(2)
+    for both in (False, True)[:1 + FULL]:
+        kill_while_frozen(tmp, libvirt, domain, console, mount_factory, both)
     assert domain.state() == before
 
 
