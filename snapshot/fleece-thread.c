@@ -2,12 +2,12 @@
 /*
  * Which disks nothing can be built on where they are.
  *
- * blockdev-add drains the node that it is given.  Some drivers need the node's
- * own thread for that; if that is an iothread, a QEMU with AioContext locks
- * aborts (quirks.c).  A stopped guest's virtio-blk devices have given their
- * nodes back to the main thread, unless an export kept the nodes from it at
- * that time, or the driver has not started its device since a reset.
- * virtio-scsi never gives them back.
+ * blockdev-add drains the node that it is given.  Some drivers, and a block
+ * job, need the node's own thread for that; if that is an iothread, a QEMU
+ * with AioContext locks aborts (quirks.c).  A stopped guest's virtio-blk
+ * devices have given their nodes back to the main thread, unless an export
+ * kept the nodes from it at that time, or the driver has not started its
+ * device since a reset.  virtio-scsi never gives them back.
  */
 #include "fleece-build.h"
 
@@ -52,17 +52,22 @@ static bool has_draining(const GPtrArray *nodes, const QmpGraph *graph,
 
 bool fleece_find_draining(FleeceBuild *build, GError **error)
 {
+	g_autoptr(GPtrArray) jobs = NULL;
 	g_autoptr(GPtrArray) nodes = NULL;
 	g_autoptr(QmpGraph) graph = NULL;
 
 	if (!build->fleece->plan.build_in_pause)
 		return true;
-	nodes = qmp_query_named_block_nodes(build->client, error);
+	jobs = qmp_query_jobs(build->client, error);
+	nodes = jobs ? qmp_query_named_block_nodes(build->client, error) :
+		       NULL;
 	graph = nodes ? qmp_query_graph(build->client, error) : NULL;
 	for (guint i = 0; graph && i < build->disks->len; i++) {
 		BuildDisk *disk = build->disks->pdata[i];
 
-		disk->draining = has_draining(nodes, graph, disk->disk->node);
+		/* whose a job is, is not said */
+		disk->draining = jobs->len ||
+			has_draining(nodes, graph, disk->disk->node);
 	}
 	return graph;
 }
@@ -79,9 +84,10 @@ bool fleece_check_thread(FleeceBuild *build, const BuildDisk *disk,
 		g_propagate_error(error, g_steal_pointer(&failure));
 		return false;
 	}
-	fleece_set_error(error, EBUSY, "it has a throttle node and is in its "
-		"iothread although the guest stands still: this QEMU would "
-		"abort.  If it is virtio-blk, try again when the guest has run "
-		"and used it (%s)", failure->message);
+	fleece_set_error(error, EBUSY,
+		"it is in its iothread although the guest stands still, and "
+		"there is a throttle node or a block job: this QEMU would "
+		"abort.  Wait for the job; if the disk is virtio-blk, let the "
+		"guest run and use it (%s)", failure->message);
 	return false;
 }

@@ -14,9 +14,10 @@ import pytest
 
 import guest
 import scene
+from deadline import wait_for
 from mount import MOUNT_FAILED
 
-REFUSAL = "disk va: it has a throttle node and is in its iothread although"
+REFUSAL = "disk va: it is in its iothread although the guest stands still"
 RING = guest.Ring(slots=128, drives=2)
 
 
@@ -82,12 +83,36 @@ def test_stopped_for_a_moment(living, mount_factory, words):
     living.assert_as_before()
 
 
-def test_scsi(tmp, vm_factory, mount_factory):
+def mirror(vm):
+    """A block job on va that takes its time; what ends it."""
+    inserted = vm.block_entry("va")["inserted"]
+    vm.execute("blockdev-add", {
+        "driver": "null-co", "node-name": "target",
+        "size": inserted["image"]["virtual-size"]})
+    vm.execute("blockdev-mirror", {
+        "job-id": "mirror", "device": inserted["node-name"],
+        "target": "target", "sync": "full", "speed": 65536})
+
+    def end():
+        vm.execute("block-job-cancel", {"device": "mirror", "force": True})
+        wait_for(lambda: not vm.execute("query-block-jobs"), what="its end")
+        vm.execute("blockdev-del", {"node-name": "target"})
+    return end
+
+
+@pytest.mark.parametrize("throttle", (False, True), ids=("job", "throttle"))
+def test_scsi(tmp, vm_factory, mount_factory, throttle):
     """virtio-scsi keeps its disks there: refused, and the guest lives."""
     living = scene.build_living(tmp, vm_factory, RING, disk_options={
-        "iothread": True, "throttle": True, "attachment": "virtio-scsi"})
-    refused = mount_factory(living.vm.qmp_path, check=False)
+        "iothread": True, "throttle": throttle, "attachment": "virtio-scsi"})
+    end = None if throttle else mirror(living.vm)
+    refused = mount_factory(living.vm.qmp_path, check=False, name="refused")
     assert refused.returncode == MOUNT_FAILED, refused.report()
     assert REFUSAL in refused.stderr(), refused.report()
     guest.wait_progress(living.vm, "vb")
+    if end:
+        end()
+        mnt = mount_factory(living.vm.qmp_path)
+        assert_one_instant(living, mnt)
+        mnt.umount()
     living.assert_as_before()
