@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "fleece-build.h"
 
-#include <errno.h>
-
 #include "fleece-error.h"
 #include "qmp-block.h"
 #include "qmp-object.h"

@@ -21,7 +21,7 @@
 
 /* Those with a bdrv_co_drain_begin() of their own, in QEMU 7.2. */
 static const char *const draining[] = { "throttle", "qed", NULL };
-/* More is no chain but a loop. */
+/* More are no chain but a loop. */
 #define NODES_MAX 256
 
 static const char *driver_of(const GPtrArray *nodes, const char *name)
@@ -35,15 +35,17 @@ static const char *driver_of(const GPtrArray *nodes, const char *name)
 	return "";
 }
 
-/* Whether the node, or one below it, is such a one; sets the name. */
+/* Whether the node, or one below it, is such a one; left is how many may be
+ * looked at. */
 static bool has_draining(const GPtrArray *nodes, const QmpGraph *graph,
-	const char *node)
+	const char *node, unsigned *left)
 {
-	for (unsigned i = 0; node && i < NODES_MAX; i++) {
+	while (node && *left) {
 		const char *backing = qmp_graph_child(graph, node, "backing");
 
+		(*left)--;
 		if (g_strv_contains(draining, driver_of(nodes, node)) ||
-		    (backing && has_draining(nodes, graph, backing)))
+		    has_draining(nodes, graph, backing, left))
 			return true;
 		node = qmp_graph_child(graph, node, "file");
 	}
@@ -64,10 +66,11 @@ bool fleece_find_draining(FleeceBuild *build, GError **error)
 	graph = nodes ? qmp_query_graph(build->client, error) : NULL;
 	for (guint i = 0; graph && i < build->disks->len; i++) {
 		BuildDisk *disk = build->disks->pdata[i];
+		unsigned left = NODES_MAX;
 
 		/* whose a job is, is not said */
 		disk->draining = jobs->len ||
-			has_draining(nodes, graph, disk->disk->node);
+			has_draining(nodes, graph, disk->disk->node, &left);
 	}
 	return graph;
 }

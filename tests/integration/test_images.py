@@ -34,7 +34,7 @@ def image(tmp, fmt, name="va", size=3 * images.MiB + 512):
 def servers(mnt):
     """The pids of the mount's qemu-storage-daemons."""
     return [int(pid) for pid in subprocess.run(
-        ["ps", "--ppid", str(mnt.pid), "-o", "pid=", "-C", "none"],
+        ["ps", "--ppid", str(mnt.pid), "-o", "pid="],
         stdout=subprocess.PIPE, text=True, check=False).stdout.split()
         if "qemu-storage-daemon" in ours.command_line(int(pid))]
 
