@@ -40,6 +40,8 @@ class Host:
             self.stack.callback(ip, "netns", "del", self.name)
             ip("link", "add", self.cable, "type", "veth", "peer", "name",
                "eth0", "netns", self.name)
+            # deleting the namespace alone removes it some time later
+            self.stack.callback(ip, "link", "del", self.cable)
             ip("addr", "add", f"{self.here}/30", "dev", self.cable)
             ip("-n", self.name, "addr", "add", f"{self.there}/30", "dev",
                "eth0")
