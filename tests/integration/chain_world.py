@@ -124,6 +124,14 @@ class World:
 
     def __exit__(self, *exc):
         self.vm.__exit__(*exc)
+        if not exc[0]:
+            self._check_images()
+
+    def _check_images(self):
+        """Whatever happened, no image is broken; QEMU does not run."""
+        for disk in self.model.disks.values():
+            if disk.fmt == "qcow2":
+                images.check(disk.image)
 
     def _started(self):
         if self.living:
@@ -228,6 +236,7 @@ class World:
         for disk in self.model.plugged():
             (self.model.closed if clean else self.model.killed)(disk)
             disk.plugged = disk.id in self.vm.disks
+        self._check_images()
         before = self.foreign
         self.vm.start()
         self._started()
