@@ -111,7 +111,6 @@ static void doing_clear(gpointer data)
 	Doing *doing = data;
 	GDestroyNotify free_answer = doing->deed.free_answer;
 
-	give_back(doing);
 	if (doing->call.answer)
 		(free_answer ? free_answer : g_free)(doing->call.answer);
 	virt_pool_unref(doing->pool);
@@ -131,26 +130,31 @@ static bool find_domain(Doing *doing, GError **error)
 	return call->domain || virt_fail(error, "domain");
 }
 
+static bool begin(Doing *doing, GError **error)
+{
+	doing->call.connection = virt_pool_take(doing->pool, error);
+	return doing->call.connection && find_domain(doing, error);
+}
+
 static bool doing_run(gpointer data, GError **error)
 {
 	Doing *doing = data;
-
-	bool good;
-
-	doing->call.connection = virt_pool_take(doing->pool, error);
-	good = doing->call.connection && find_domain(doing, error) &&
+	bool good = begin(doing, error) &&
 		doing->deed.act(&doing->call, error);
-	if (!doing->deed.late)
-		give_back(doing); /* for whoever calls next */
+
+	/* before the end is known: for whoever calls next */
+	give_back(doing);
 	return good;
 }
 
+/* Over another connection: by now libvirtd may be another, too. */
 static void doing_late(gpointer data)
 {
 	Doing *doing = data;
 
-	if (doing->deed.late)
+	if (doing->deed.late && begin(doing, NULL))
 		doing->deed.late(&doing->call);
+	give_back(doing);
 }
 
 static Doing *doing_new(VirtPool *pool, const char *uuid,
