@@ -238,25 +238,37 @@ static bool open_scratch(FleeceBuild *build, BuildDisk *disk, GError **error)
 	return true;
 }
 
-/* Hands the scratch to QEMU: the fd set is only the way in. */
-static bool add_scratch(FleeceBuild *build, BuildDisk *disk, GError **error)
+static bool add_scratch_node(FleeceBuild *build, const BuildDisk *disk,
+	const char *path, GError **error)
+{
+	return undo_list_add(build->request->undo, UNDO_SCRATCH, disk->scratch,
+		       build->request->settings->scratch, NULL, NULL, error) &&
+		qmp_blockdev_add_scratch(build->client, disk->scratch, path,
+			error);
+}
+
+/* The fd set is only the way in. */
+static bool hand_over_scratch(FleeceBuild *build, const BuildDisk *disk,
+	GError **error)
 {
 	g_autofree char *note = g_strdup_printf(
 		"fleecefs:%s:%u", build->owner->session, disk->number);
+	g_autofree char *path = NULL;
 	int64_t fdset;
 
+	if (!fleece_build_undo(build, UNDO_FDSET, note, error) ||
+	    !qmp_add_fd(build->client, disk->scratch_fd, note, &fdset, error))
+		return false;
+	path = g_strdup_printf("/dev/fdset/%" G_GINT64_FORMAT, fdset);
+	return add_scratch_node(build, disk, path, error) &&
+		qmp_remove_fd(build->client, fdset, error);
+}
+
+static bool add_scratch(FleeceBuild *build, BuildDisk *disk, GError **error)
+{
 	if (!open_scratch(build, disk, error))
 		return false;
-	if (disk->scratch_fd < 0)
-		return true;
-	return fleece_build_undo(build, UNDO_FDSET, note, error) &&
-	       qmp_add_fd(
-		       build->client, disk->scratch_fd, note, &fdset, error) &&
-	       undo_list_add(build->request->undo, UNDO_SCRATCH, disk->scratch,
-		       build->request->settings->scratch, NULL, NULL, error) &&
-	       qmp_blockdev_add_scratch(
-		       build->client, disk->scratch, fdset, error) &&
-	       qmp_remove_fd(build->client, fdset, error);
+	return disk->scratch_fd < 0 || hand_over_scratch(build, disk, error);
 }
 
 static bool find_disks(FleeceBuild *build, GError **error)
