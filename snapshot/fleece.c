@@ -12,6 +12,7 @@
 #include "qmp-error.h"
 #include "qmp-export.h"
 #include "qmp-fd.h"
+#include "qmp-object.h"
 #include "qmp-query.h"
 #include "recover.h"
 #include "scratch.h"
@@ -144,12 +145,19 @@ static bool claim(FleeceBuild *build, GError **error)
 
 static bool gather_facts(QmpClient *client, QemuFacts *facts, GError **error)
 {
+	g_autoptr(GError) failure = NULL;
 	unsigned major, minor, micro;
 	int iothreads;
 
 	qmp_client_version(client, &major, &minor, &micro);
 	facts->version = QEMU_VERSION(major, minor, micro);
-	iothreads = qmp_query_iothreads(client, error);
+	iothreads = qmp_query_iothreads(client, &failure);
+	facts->daemon = g_error_matches(failure, QMP_ERROR,
+		QMP_ERROR_COMMAND_NOT_FOUND);
+	if (facts->daemon)
+		iothreads = qmp_count_objects(client, "iothread", error);
+	else if (failure)
+		g_propagate_error(error, g_steal_pointer(&failure));
 	facts->iothreads = iothreads > 0;
 	return iothreads >= 0;
 }
@@ -169,8 +177,6 @@ static bool make_plan(FleeceBuild *build, GError **error)
 	}
 	build->fleece->method = method_to_text(plan->method);
 	build->fleece->method_reason = g_strdup(plan->reason);
-	for (unsigned i = 0; plan->warnings[i]; i++)
-		g_warning("VM %s: %s", build->request->vm, plan->warnings[i]);
 	return true;
 }
 
@@ -264,17 +270,36 @@ static bool hand_over_scratch(FleeceBuild *build, const BuildDisk *disk,
 		qmp_remove_fd(build->client, fdset, error);
 }
 
+/* It has no name that could be left behind, but a path all the same. */
+static bool show_scratch(FleeceBuild *build, const BuildDisk *disk,
+	GError **error)
+{
+	g_autofree char *path = g_strdup_printf("/proc/%d/fd/%d", getpid(),
+		disk->scratch_fd);
+
+	return add_scratch_node(build, disk, path, error);
+}
+
 static bool add_scratch(FleeceBuild *build, BuildDisk *disk, GError **error)
 {
 	if (!open_scratch(build, disk, error))
 		return false;
-	return disk->scratch_fd < 0 || hand_over_scratch(build, disk, error);
+	if (disk->scratch_fd < 0)
+		return true;
+	return build->fleece->plan.daemon ? show_scratch(build, disk, error) :
+		hand_over_scratch(build, disk, error);
 }
 
 static bool find_disks(FleeceBuild *build, GError **error)
 {
-	build->found = discover_disks(
-		build->client, build->request->settings->disks, error);
+	const Settings *settings = build->request->settings;
+	QemuPlan *plan = &build->fleece->plan;
+
+	build->found = plan->daemon ?
+		discover_exported(build->client, settings, plan, error) :
+		discover_disks(build->client, settings->disks, error);
+	for (unsigned i = 0; plan->warnings[i]; i++)
+		g_warning("VM %s: %s", build->request->vm, plan->warnings[i]);
 	if (!build->found)
 		return false;
 	build->disks =
