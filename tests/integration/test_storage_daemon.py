@@ -3,7 +3,6 @@
 
 import contextlib
 import os
-import shutil
 import signal
 import subprocess
 import threading
@@ -19,29 +18,14 @@ from chain import CLUSTER
 from deadline import wait_for
 from disk import Disk
 from nights import Nights
-from qsd import PROGRAM, StorageDaemon
 
 MiB = images.MiB
 TWO = (("va", "raw", 4 * MiB), ("vb", "qcow2", 3 * MiB + 7 * 512))
 
 
 @pytest.fixture
-def daemon_factory(tmp):
-    """Start storage daemons in tmp; their mounts end before they do."""
-    if shutil.which(PROGRAM) is None:
-        pytest.skip(f"{PROGRAM} is not installed")
-    with contextlib.ExitStack() as stack:
-        yield lambda *args, **kwargs: stack.enter_context(
-            StorageDaemon(tmp, *args, **kwargs))
-
-
-@pytest.fixture
 def served(tmp, daemon_factory):
-    """A scene whose guest is whoever uses the FUSE exports."""
-    def factory(name, disks):
-        return daemon_factory(name, disks, fuse=True)
-
-    return scene.build(tmp, factory, TWO)
+    return scene.build_served(tmp, daemon_factory, TWO)
 
 
 def test_chain(tmp, served, mount_factory):
