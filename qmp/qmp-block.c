@@ -6,10 +6,8 @@
 #include "qmp-execute.h"
 
 bool qmp_blockdev_add_scratch(QmpClient *client, const char *node,
-	int64_t fdset_id, GError **error)
+	const char *path, GError **error)
 {
-	g_autofree char *path = g_strdup_printf("/dev/fdset/%" G_GINT64_FORMAT,
-		fdset_id);
 	json_object *arguments = qmp_strings("driver", "raw", "node-name",
 		node, "discard", "unmap", NULL);
 	json_object *cache = json_object_new_object();

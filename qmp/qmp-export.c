@@ -8,18 +8,31 @@
 #include "qmp-execute.h"
 #include "qmp-query.h"
 
-bool qmp_nbd_server_start(QmpClient *client, const char *fdname,
+static bool start(QmpClient *client, const char *type, json_object *data,
 	unsigned max_connections, GError **error)
 {
 	json_object *arguments = json_object_new_object();
-	json_object *address = qmp_strings("type", "fd", NULL);
+	json_object *address = qmp_strings("type", type, NULL);
 
-	json_object_object_add(address, "data",
-		qmp_strings("str", fdname, NULL));
+	json_object_object_add(address, "data", data);
 	json_object_object_add(arguments, "addr", address);
 	json_object_object_add(arguments, "max-connections",
 		json_object_new_int64(max_connections));
 	return qmp_execute_void(client, "nbd-server-start", arguments, error);
+}
+
+bool qmp_nbd_server_start(QmpClient *client, const char *fdname,
+	unsigned max_connections, GError **error)
+{
+	return start(client, "fd", qmp_strings("str", fdname, NULL),
+		max_connections, error);
+}
+
+bool qmp_nbd_server_start_at(QmpClient *client, const char *path,
+	unsigned max_connections, GError **error)
+{
+	return start(client, "unix", qmp_strings("path", path, NULL),
+		max_connections, error);
 }
 
 bool qmp_nbd_server_stop(QmpClient *client, GError **error)

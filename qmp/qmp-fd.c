@@ -92,8 +92,13 @@ static bool is_noted(const FdSet *set, const char *prefix)
 bool qmp_remove_fds_noted(QmpClient *client, const char *prefix,
 	GError **error)
 {
-	g_autoptr(GPtrArray) sets = query_fdsets(client, error);
+	g_autoptr(GError) failure = NULL;
+	g_autoptr(GPtrArray) sets = query_fdsets(client, &failure);
 
+	if (g_error_matches(failure, QMP_ERROR, QMP_ERROR_COMMAND_NOT_FOUND))
+		return true;
+	if (failure)
+		g_propagate_error(error, g_steal_pointer(&failure));
 	for (guint i = 0; sets && i < sets->len; i++) {
 		const FdSet *set = sets->pdata[i];
 		g_autoptr(GError) local = NULL;

@@ -148,6 +148,36 @@ const char *qmp_graph_child(const QmpGraph *graph, const char *node,
 	return NULL;
 }
 
+/* Adds the children of the vertices in reached that are not in it yet. */
+static bool reach_further(const QmpGraph *graph, GHashTable *reached)
+{
+	guint before = g_hash_table_size(reached);
+
+	for (guint i = 0; i < graph->edges->len; i++) {
+		Edge *edge = graph->edges->pdata[i];
+
+		if (g_hash_table_contains(reached, &edge->parent))
+			g_hash_table_add(reached, &edge->child);
+	}
+	return g_hash_table_size(reached) > before;
+}
+
+bool qmp_graph_is_below(const QmpGraph *graph, const char *node,
+	const char *top)
+{
+	g_autoptr(GHashTable) reached = g_hash_table_new(g_int64_hash,
+		g_int64_equal);
+	const Vertex *from = find_name(graph->vertices, top);
+	const Vertex *to = find_name(graph->vertices, node);
+
+	if (!from || !to || from->id == to->id)
+		return false;
+	g_hash_table_add(reached, (gpointer)&from->id);
+	while (reach_further(graph, reached))
+		;
+	return g_hash_table_contains(reached, &to->id);
+}
+
 char *qmp_query_file_child(QmpClient *client, const char *node, GError **error)
 {
 	g_autoptr(QmpGraph) graph = qmp_query_graph(client, error);

@@ -68,21 +68,44 @@ static gpointer parse_name(const char *command, json_object *element,
 	return g_strdup(qmp_reply_string(command, element, "name", error));
 }
 
-bool qmp_qom_has(QmpClient *client, const char *path, const char *name,
-	bool *has, GError **error)
+static gpointer parse_type(const char *command, json_object *element,
+	GError **error)
+{
+	return g_strdup(qmp_reply_string(command, element, "type", error));
+}
+
+static GPtrArray *qom_list(QmpClient *client, const char *path,
+	QmpParse parse, GError **error)
 {
 	g_autoptr(json_object) reply = qmp_execute(client, "qom-list",
 		qmp_strings("path", path, NULL), QMP_NO_FD, error);
-	g_autoptr(GPtrArray) names = NULL;
 
-	if (!reply)
-		return false;
-	names = qmp_reply_list("qom-list", reply, parse_name, g_free, error);
+	return reply ? qmp_reply_list("qom-list", reply, parse, g_free,
+			       error) : NULL;
+}
+
+bool qmp_qom_has(QmpClient *client, const char *path, const char *name,
+	bool *has, GError **error)
+{
+	g_autoptr(GPtrArray) names = qom_list(client, path, parse_name, error);
+
 	if (!names)
 		return false;
 	*has = g_ptr_array_find_with_equal_func(names, name, g_str_equal,
 		NULL);
 	return true;
+}
+
+int qmp_count_objects(QmpClient *client, const char *type, GError **error)
+{
+	g_autoptr(GPtrArray) types = qom_list(client, "/objects", parse_type,
+		error);
+	g_autofree char *child = g_strdup_printf("child<%s>", type);
+	int count = 0;
+
+	for (guint i = 0; types && i < types->len; i++)
+		count += g_str_equal(types->pdata[i], child);
+	return types ? count : -1;
 }
 
 bool qmp_object_add_note(QmpClient *client, const char *id,

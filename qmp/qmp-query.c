@@ -190,10 +190,24 @@ static bool keeps_bitmaps(json_object *element, const char *driver)
 		!json_object_get_boolean(walk(specific, raw));
 }
 
+static void parse_image(json_object *element, QmpNode *node)
+{
+	static const char *const file[] = { "file", NULL };
+	static const char *const size[] = { "image", "virtual-size", NULL };
+	json_object *name = walk(element, file);
+	json_object *bytes = walk(element, size);
+
+	if (json_object_is_type(name, json_type_string))
+		node->file = g_strdup(json_object_get_string(name));
+	if (json_object_is_type(bytes, json_type_int))
+		node->size = MAX(json_object_get_int64(bytes), 0);
+}
+
 static void node_free(QmpNode *node)
 {
 	g_free(node->node);
 	g_free(node->driver);
+	g_free(node->file);
 	g_ptr_array_unref(node->bitmaps);
 	g_free(node);
 }
@@ -214,6 +228,7 @@ static gpointer parse_node(const char *command, json_object *element,
 			error) ||
 		!parse_bitmaps(command, element, node->bitmaps, error))
 		return NULL;
+	parse_image(element, node);
 	node->keeps_bitmaps = keeps_bitmaps(element, node->driver);
 	return g_steal_pointer(&node);
 }

@@ -4,6 +4,8 @@
 #include <string.h>
 
 #include "discover.h"
+#include "exported.h"
+#include "qmp-error.h"
 #include "qmp-graph.h"
 #include "qmp-query.h"
 #include "qmp-transaction.h"
@@ -13,7 +15,8 @@
 
 /* What QEMU says of itself, taken at one time. */
 typedef struct {
-	GPtrArray *blocks; /* QmpBlock */
+	GPtrArray *blocks; /* QmpBlock; NULL: a storage daemon */
+	GPtrArray *exports; /* QmpBlockExport, of such a one */
 	GPtrArray *nodes;  /* QmpNode */
 	QmpGraph *graph;
 	char *vm;          /* its uuid, else its name */
@@ -22,34 +25,47 @@ typedef struct {
 static void picture_clear(Picture *picture)
 {
 	g_clear_pointer(&picture->blocks, g_ptr_array_unref);
+	g_clear_pointer(&picture->exports, g_ptr_array_unref);
 	g_clear_pointer(&picture->nodes, g_ptr_array_unref);
 	g_clear_pointer(&picture->graph, qmp_graph_free);
 	g_clear_pointer(&picture->vm, g_free);
 }
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Picture, picture_clear)
 
-/* A VM without a uuid has one of zeros. */
-static char *vm_identity(QmpClient *client, const char *vm, GError **error)
+/* A VM without a uuid has one of zeros, a storage daemon has none at all. */
+static char *vm_identity(QmpClient *client, const char *vm, bool *daemon,
+	GError **error)
 {
-	g_autofree char *uuid = qmp_query_uuid(client, error);
+	g_autoptr(GError) failure = NULL;
+	g_autofree char *uuid = qmp_query_uuid(client, &failure);
 
-	if (!uuid)
+	*daemon = g_error_matches(failure, QMP_ERROR,
+		QMP_ERROR_COMMAND_NOT_FOUND);
+	if (!uuid && !*daemon) {
+		g_propagate_error(error, g_steal_pointer(&failure));
 		return NULL;
-	return uuid[strspn(uuid, "0-")] ? g_steal_pointer(&uuid) :
-					  g_strdup(vm);
+	}
+	return uuid && uuid[strspn(uuid, "0-")] ? g_steal_pointer(&uuid) :
+						  g_strdup(vm);
 }
 
 static bool take_picture(QmpClient *client, const char *vm, Picture *picture,
 	GError **error)
 {
-	picture->blocks = qmp_query_block(client, error);
-	if (picture->blocks)
+	bool daemon;
+
+	picture->vm = vm_identity(client, vm, &daemon, error);
+	if (!picture->vm)
+		return false;
+	if (daemon)
+		picture->exports = qmp_query_block_exports(client, error);
+	else
+		picture->blocks = qmp_query_block(client, error);
+	if (picture->blocks || picture->exports)
 		picture->nodes = qmp_query_named_block_nodes(client, error);
 	if (picture->nodes)
 		picture->graph = qmp_query_graph(client, error);
-	if (picture->graph)
-		picture->vm = vm_identity(client, vm, error);
-	return picture->vm;
+	return picture->graph;
 }
 
 static const QmpNode *find_node(const Picture *picture, const char *name)
@@ -125,24 +141,49 @@ static void add_layers(ChainDisk *disk, const Picture *picture,
 	}
 }
 
-static void add_disk(GPtrArray *disks, const Picture *picture,
-	const QmpBlock *block)
+/* The disk called id, whose root is node now. */
+static void add_disk(GPtrArray *disks, const Picture *picture, const char *id,
+	const char *node, uint64_t size, bool read_only)
 {
-	const QmpNode *top = block->inserted && block->qdev ?
-		below_filters(picture, block->node) : NULL;
-	g_autofree char *id = NULL;
+	const QmpNode *top = below_filters(picture, node);
 	ChainDisk *disk;
 
 	if (!top)
 		return;
-	id = discover_id(block);
 	disk = chain_disk_new(id, top->node);
 	checkpoint_make_identity(picture->vm, id, disk->identity);
-	disk->size = block->size;
+	disk->size = size;
 	disk->keeps = top->keeps_bitmaps;
-	disk->read_only = block->read_only || top->read_only;
+	disk->read_only = read_only || top->read_only;
 	add_layers(disk, picture, top);
 	g_ptr_array_add(disks, disk);
+}
+
+static void add_devices(GPtrArray *disks, const Picture *picture)
+{
+	for (guint i = 0; i < picture->blocks->len; i++) {
+		const QmpBlock *block = picture->blocks->pdata[i];
+		g_autofree char *id = NULL;
+
+		if (!block->inserted || !block->qdev)
+			continue;
+		id = discover_id(block);
+		add_disk(disks, picture, id, block->node, block->size,
+			block->read_only);
+	}
+}
+
+static void add_exported(GPtrArray *disks, const Picture *picture)
+{
+	g_autoptr(GPtrArray) list = exported_list(picture->exports,
+		picture->nodes, picture->graph);
+
+	for (guint i = 0; i < list->len; i++) {
+		const Exported *exported = list->pdata[i];
+
+		add_disk(disks, picture, exported->disk->node, exported->node,
+			exported->disk->size, exported->disk->read_only);
+	}
 }
 
 GPtrArray *chain_read(QmpClient *client, const char *vm, GError **error)
@@ -154,8 +195,10 @@ GPtrArray *chain_read(QmpClient *client, const char *vm, GError **error)
 		return NULL;
 	disks = g_ptr_array_new_with_free_func(
 		(GDestroyNotify)chain_disk_free);
-	for (guint i = 0; i < picture.blocks->len; i++)
-		add_disk(disks, &picture, picture.blocks->pdata[i]);
+	if (picture.blocks)
+		add_devices(disks, &picture);
+	else
+		add_exported(disks, &picture);
 	return disks;
 }
 

@@ -4,11 +4,12 @@
 #include <errno.h>
 #include <string.h>
 
+#include "exported.h"
 #include "fleece-error.h"
+#include "qmp-graph.h"
 #include "qmp-object.h"
 #include "qmp-query.h"
 #include "safe-name.h"
-#include "settings.h"
 
 /* More is no disk but a QEMU gone wild. */
 #define DISK_SIZE_MAX (UINT64_C(1) << 60)
@@ -103,6 +104,26 @@ static bool refuse_shared(QmpClient *client, const QmpBlock *block,
 	return true;
 }
 
+static bool check_size(const char *id, uint64_t size, GError **error)
+{
+	if (size <= DISK_SIZE_MAX)
+		return true;
+	fleece_set_error(error, EFBIG, "disk %s: QEMU tells a size of %"
+		G_GUINT64_FORMAT " bytes", id, size);
+	return false;
+}
+
+/* A new disk with nothing but its id, which is taken. */
+static Disk *append(GPtrArray *disks, char *id, GHashTable *taken)
+{
+	Disk *disk = g_new0(Disk, 1);
+
+	disk->name = g_strdup(safe_name_unique(id, taken));
+	disk->id = id;
+	g_ptr_array_add(disks, disk);
+	return disk;
+}
+
 static bool add_disk(QmpClient *client, const QmpBlock *block,
 	const char *globs, GPtrArray *disks, GHashTable *taken, GError **error)
 {
@@ -122,16 +143,10 @@ static bool add_disk(QmpClient *client, const QmpBlock *block,
 	}
 	if (classify(type) == DEVICE_OTHER)
 		return true;
-	if (block->size > DISK_SIZE_MAX) {
-		fleece_set_error(error, EFBIG, "disk %s: query-block: a size "
-			"of %" G_GUINT64_FORMAT " bytes", id, block->size);
+	if (!check_size(id, block->size, error) ||
+	    !refuse_shared(client, block, id, type, error))
 		return false;
-	}
-	if (!refuse_shared(client, block, id, type, error))
-		return false;
-	disk = g_new0(Disk, 1);
-	disk->name = g_strdup(safe_name_unique(id, taken));
-	disk->id = g_steal_pointer(&id);
+	disk = append(disks, g_steal_pointer(&id), taken);
 	disk->qdev = g_strdup(block->qdev);
 	disk->type = g_steal_pointer(&type);
 	disk->node = g_strdup(block->node);
@@ -139,17 +154,24 @@ static bool add_disk(QmpClient *client, const QmpBlock *block,
 	disk->file = g_strdup(block->file);
 	disk->size = block->size;
 	disk->read_only = block->read_only;
-	g_ptr_array_add(disks, disk);
 	return true;
+}
+
+static GPtrArray *disk_array(void)
+{
+	return g_ptr_array_new_with_free_func((GDestroyNotify)disk_free);
+}
+
+static GHashTable *no_names(void)
+{
+	return g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
 }
 
 GPtrArray *discover_disks(QmpClient *client, const char *globs, GError **error)
 {
 	g_autoptr(GPtrArray) blocks = qmp_query_block(client, error);
-	g_autoptr(GPtrArray) disks = g_ptr_array_new_with_free_func(
-		(GDestroyNotify)disk_free);
-	g_autoptr(GHashTable) taken = g_hash_table_new_full(g_str_hash,
-		g_str_equal, g_free, NULL);
+	g_autoptr(GPtrArray) disks = disk_array();
+	g_autoptr(GHashTable) taken = no_names();
 
 	if (!blocks)
 		return NULL;
@@ -161,10 +183,76 @@ GPtrArray *discover_disks(QmpClient *client, const char *globs, GError **error)
 	if (disks->len == 0) {
 		fleece_set_error(error, ENOENT,
 			"query-block: no %s that belongs to a device of the "
-			"guest (no qdev path: qemu-storage-daemon and drives "
-			"without a device cannot be snapshot)",
+			"guest (no qdev path: drives without a device cannot "
+			"be snapshot)",
 			globs ? "chosen disk" : "disk");
 		return NULL;
 	}
 	return g_steal_pointer(&disks);
+}
+
+/* --- of a storage daemon --- */
+
+static bool check_exported(const Exported *exported, const GPtrArray *list,
+	const QmpGraph *graph, const Settings *settings, QemuPlan *plan,
+	GError **error)
+{
+	const QmpNode *disk = exported->disk;
+	const QmpNode *below = exported_below(list, exported, graph);
+
+	if (!check_size(disk->node, disk->size, error))
+		return false;
+	if (below) {
+		fleece_set_error(error, EOPNOTSUPP, "disk %s: node %s below it "
+			"is exported, too, and writes to that go past it; "
+			"leave it out with disk=", disk->node, below->node);
+		return false;
+	}
+	if (!exported->fuse || disk->read_only ||
+	    quirks_fuse(settings, plan, error))
+		return true;
+	g_prefix_error(error, "disk %s: ", disk->node);
+	return false;
+}
+
+static void add_exported(const QmpNode *node, GPtrArray *disks,
+	GHashTable *taken)
+{
+	Disk *disk = append(disks, g_strdup(node->node), taken);
+
+	disk->node = g_strdup(node->node);
+	disk->driver = g_strdup(node->driver);
+	disk->file = g_strdup(node->file);
+	disk->size = node->size;
+	disk->read_only = node->read_only;
+}
+
+GPtrArray *discover_exported(QmpClient *client, const Settings *settings,
+	QemuPlan *plan, GError **error)
+{
+	g_autoptr(GPtrArray) exports = qmp_query_block_exports(client, error);
+	g_autoptr(GPtrArray) nodes = exports ?
+		qmp_query_named_block_nodes(client, error) : NULL;
+	g_autoptr(QmpGraph) graph = nodes ? qmp_query_graph(client, error) :
+					    NULL;
+	g_autoptr(GPtrArray) list = graph ?
+		exported_list(exports, nodes, graph) : NULL;
+	g_autoptr(GPtrArray) disks = disk_array();
+	g_autoptr(GHashTable) taken = no_names();
+
+	for (guint i = 0; list && i < list->len; i++) {
+		const Exported *exported = list->pdata[i];
+
+		if (!globs_match(settings->disks, exported->disk->node))
+			continue;
+		if (!check_exported(exported, list, graph, settings, plan,
+			    error))
+			return NULL;
+		add_exported(exported->disk, disks, taken);
+	}
+	if (list && disks->len == 0)
+		fleece_set_error(error, ENOENT, "query-block-exports: no %s "
+			"that this storage daemon exports",
+			settings->disks ? "chosen node" : "node");
+	return disks->len ? g_steal_pointer(&disks) : NULL;
 }

@@ -24,6 +24,20 @@ static unsigned count_connections(const FleeceBuild *build)
 	return build->disks->len * build->connections;
 }
 
+/* On a socket of ours or, without one, on one that QEMU makes in the
+ * directory. */
+static bool start_server(FleeceBuild *build, const char *fdname,
+	GError **error)
+{
+	unsigned connections = MAX(2, count_connections(build));
+	g_autofree char *path = listener_path(build->directory);
+
+	return fdname ? qmp_nbd_server_start(build->client, fdname,
+				connections, error) :
+		qmp_nbd_server_start_at(build->client, path, connections,
+			error);
+}
+
 /* A refused start means that the server is somebody else's: its undo must not
  * stay in the list. */
 static bool start_server_on(
@@ -34,8 +48,7 @@ static bool start_server_on(
 	if (!undo_list_add(build->request->undo, UNDO_SERVER, NULL, NULL, NULL,
 		    &id, error))
 		return false;
-	if (qmp_nbd_server_start(build->client, fdname,
-		    MAX(2, count_connections(build)), error))
+	if (start_server(build, fdname, error))
 		return true;
 	if (qmp_error_is_refusal(*error))
 		undo_list_drop(build->request->undo, id);
@@ -57,23 +70,30 @@ static bool make_directory(FleeceBuild *build, GError **error)
 	return false;
 }
 
-bool fleece_serve(FleeceBuild *build, GError **error)
+static bool serve_on_ours(FleeceBuild *build, GError **error)
 {
 	g_autofree char *fdname =
 		g_strdup_printf("fl-%s-l", build->owner->session);
-	AUTOFD int listener = -1;
+	AUTOFD int listener = listener_open(build->directory, error);
 
-	if (!make_directory(build, error))
-		return false;
-	listener = listener_open(build->directory, error);
-	if (listener < 0)
-		return false;
-	build->owner->server = true;
-	build->owner->fds = count_connections(build);
-	return owner_renew(build->client, build->owner, error) &&
+	return listener >= 0 &&
 	       fleece_build_undo(build, UNDO_MONITOR_FD, fdname, error) &&
 	       qmp_getfd(build->client, listener, fdname, error) &&
 	       start_server_on(build, fdname, error);
+}
+
+bool fleece_serve(FleeceBuild *build, GError **error)
+{
+	bool daemon = build->fleece->plan.daemon;
+
+	if (!make_directory(build, error))
+		return false;
+	build->owner->server = true;
+	build->owner->fds = daemon ? 0 : count_connections(build);
+	if (!owner_renew(build->client, build->owner, error))
+		return false;
+	return daemon ? start_server_on(build, NULL, error) :
+			serve_on_ours(build, error);
 }
 
 /* --- one disk --- */
@@ -83,7 +103,7 @@ bool fleece_serve(FleeceBuild *build, GError **error)
 static bool note_deposits(
 	FleeceBuild *build, const BuildDisk *disk, GError **error)
 {
-	unsigned n = build->connections;
+	unsigned n = build->fleece->plan.daemon ? 0 : build->connections;
 
 	for (unsigned i = 0; i < n; i++) {
 		g_autofree char *name = g_strdup_printf("fl-%s-n%u",
@@ -116,14 +136,18 @@ static bool add_export(FleeceBuild *build, BuildDisk *disk, GError **error)
 	       qmp_block_export_add(build->client, &export, error);
 }
 
-/* A socket of which QEMU holds a duplicate: our death is no disconnect. */
+/* A socket of which QEMU holds a duplicate: our death is no disconnect.  For a
+ * storage daemon, which takes none, it is one: quirks.c. */
 static int deposited_socket(FleeceBuild *build, unsigned number, GError **error)
 {
 	g_autofree char *name =
 		g_strdup_printf("fl-%s-n%u", build->owner->session, number);
 	AUTOFD int fd = listener_connect(build->directory, error);
 
-	if (fd < 0 || !qmp_getfd(build->client, fd, name, error))
+	if (fd < 0)
+		return -1;
+	if (!build->fleece->plan.daemon &&
+	    !qmp_getfd(build->client, fd, name, error))
 		return -1;
 	return autofd_steal(&fd);
 }

@@ -79,6 +79,11 @@ static bool meet_agent(FleeceBuild *build, GError **error)
 {
 	const Settings *settings = build->request->settings;
 
+	if (build->fleece->plan.daemon) {
+		fleece_set_error(error, EOPNOTSUPP, "a storage daemon has no "
+			"guest");
+		return false;
+	}
 	if (!check_running(build, error))
 		return false;
 	build->agent = guest_agent_connect(settings->agent,

@@ -12,6 +12,7 @@
 #include "qmp-error.h"
 #include "qmp-export.h"
 #include "qmp-fd.h"
+#include "qmp-object.h"
 #include "qmp-query.h"
 #include "recover.h"
 #include "scratch.h"
@@ -144,12 +145,19 @@ static bool claim(FleeceBuild *build, GError **error)
 
 static bool gather_facts(QmpClient *client, QemuFacts *facts, GError **error)
 {
+	g_autoptr(GError) failure = NULL;
 	unsigned major, minor, micro;
 	int iothreads;
 
 	qmp_client_version(client, &major, &minor, &micro);
 	facts->version = QEMU_VERSION(major, minor, micro);
-	iothreads = qmp_query_iothreads(client, error);
+	iothreads = qmp_query_iothreads(client, &failure);
+	facts->daemon = g_error_matches(failure, QMP_ERROR,
+		QMP_ERROR_COMMAND_NOT_FOUND);
+	if (facts->daemon)
+		iothreads = qmp_count_objects(client, "iothread", error);
+	else if (failure)
+		g_propagate_error(error, g_steal_pointer(&failure));
 	facts->iothreads = iothreads > 0;
 	return iothreads >= 0;
 }
@@ -169,8 +177,6 @@ static bool make_plan(FleeceBuild *build, GError **error)
 	}
 	build->fleece->method = method_to_text(plan->method);
 	build->fleece->method_reason = g_strdup(plan->reason);
-	for (unsigned i = 0; plan->warnings[i]; i++)
-		g_warning("VM %s: %s", build->request->vm, plan->warnings[i]);
 	return true;
 }
 
@@ -238,31 +244,62 @@ static bool open_scratch(FleeceBuild *build, BuildDisk *disk, GError **error)
 	return true;
 }
 
-/* Hands the scratch to QEMU: the fd set is only the way in. */
-static bool add_scratch(FleeceBuild *build, BuildDisk *disk, GError **error)
+static bool add_scratch_node(FleeceBuild *build, const BuildDisk *disk,
+	const char *path, GError **error)
+{
+	return undo_list_add(build->request->undo, UNDO_SCRATCH, disk->scratch,
+		       build->request->settings->scratch, NULL, NULL, error) &&
+		qmp_blockdev_add_scratch(build->client, disk->scratch, path,
+			error);
+}
+
+/* The fd set is only the way in. */
+static bool hand_over_scratch(FleeceBuild *build, const BuildDisk *disk,
+	GError **error)
 {
 	g_autofree char *note = g_strdup_printf(
 		"fleecefs:%s:%u", build->owner->session, disk->number);
+	g_autofree char *path = NULL;
 	int64_t fdset;
 
+	if (!fleece_build_undo(build, UNDO_FDSET, note, error) ||
+	    !qmp_add_fd(build->client, disk->scratch_fd, note, &fdset, error))
+		return false;
+	path = g_strdup_printf("/dev/fdset/%" G_GINT64_FORMAT, fdset);
+	return add_scratch_node(build, disk, path, error) &&
+		qmp_remove_fd(build->client, fdset, error);
+}
+
+/* It has no name that could be left behind, but a path all the same. */
+static bool show_scratch(FleeceBuild *build, const BuildDisk *disk,
+	GError **error)
+{
+	g_autofree char *path = g_strdup_printf("/proc/%d/fd/%d", getpid(),
+		disk->scratch_fd);
+
+	return add_scratch_node(build, disk, path, error);
+}
+
+static bool add_scratch(FleeceBuild *build, BuildDisk *disk, GError **error)
+{
 	if (!open_scratch(build, disk, error))
 		return false;
 	if (disk->scratch_fd < 0)
 		return true;
-	return fleece_build_undo(build, UNDO_FDSET, note, error) &&
-	       qmp_add_fd(
-		       build->client, disk->scratch_fd, note, &fdset, error) &&
-	       undo_list_add(build->request->undo, UNDO_SCRATCH, disk->scratch,
-		       build->request->settings->scratch, NULL, NULL, error) &&
-	       qmp_blockdev_add_scratch(
-		       build->client, disk->scratch, fdset, error) &&
-	       qmp_remove_fd(build->client, fdset, error);
+	return build->fleece->plan.daemon ? show_scratch(build, disk, error) :
+		hand_over_scratch(build, disk, error);
 }
 
 static bool find_disks(FleeceBuild *build, GError **error)
 {
-	build->found = discover_disks(
-		build->client, build->request->settings->disks, error);
+	const Settings *settings = build->request->settings;
+	QemuPlan *plan = &build->fleece->plan;
+
+	build->found = plan->daemon ?
+		discover_exported(build->client, settings, plan, error) :
+		discover_disks(build->client, settings->disks, error);
+	for (unsigned i = 0; plan->warnings[i]; i++)
+		g_warning("VM %s: %s", build->request->vm, plan->warnings[i]);
 	if (!build->found)
 		return false;
 	build->disks =

@@ -168,14 +168,30 @@ bool owner_is_alive(const Owner *owner)
 		start_time(owner->pid) == owner->start;
 }
 
+/* A storage daemon in which nobody has made an object has no place for them
+ * yet. */
+static bool is_noted(QmpClient *client, bool *noted, GError **error)
+{
+	g_autoptr(GError) failure = NULL;
+	bool place;
+
+	if (qmp_qom_has(client, "/objects", OWNER_ID, noted, &failure))
+		return true;
+	*noted = false;
+	if (g_error_matches(failure, QMP_ERROR, QMP_ERROR_DEVICE_NOT_FOUND) &&
+	    qmp_qom_has(client, "/", "objects", &place, NULL) && !place)
+		return true;
+	g_propagate_error(error, g_steal_pointer(&failure));
+	return false;
+}
+
 Owner *owner_read(QmpClient *client, GError **error)
 {
 	g_autofree char *text = NULL;
 	Owner *owner;
 	bool there;
 
-	if (!qmp_qom_has(client, "/objects", OWNER_ID, &there, error) ||
-	    !there)
+	if (!is_noted(client, &there, error) || !there)
 		return NULL;
 	text = qmp_qom_get_string(client, "/objects/" OWNER_ID, "identity",
 		error);

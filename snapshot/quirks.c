@@ -9,8 +9,10 @@ static void warn(QemuPlan *plan, const char *text)
 {
 	unsigned i = 0;
 
-	while (plan->warnings[i])
-		i++;
+	while (plan->warnings[i]) {
+		if (plan->warnings[i++] == text)
+			return;
+	}
 	g_assert(i + 1 < G_N_ELEMENTS(plan->warnings));
 	plan->warnings[i] = text;
 }
@@ -42,23 +44,62 @@ static enum method choose(const Settings *settings, QemuPlan *plan)
 		plan->reason = "asked for";
 		return settings->method;
 	}
+	if (plan->daemon) {
+		plan->reason = "a storage daemon has no devices, under which "
+			       "a filter could be put";
+		return METHOD_JOB;
+	}
 	plan->reason = "only the filter keeps a scratch that fails, or does "
 		       "not answer, away from the guest";
 	return METHOD_FILTER;
 }
 
+/*
+ * qemu-storage-daemon is QEMU's block layer with a monitor.  It has
+ * object-add, qom-set, transactions with bitmaps and blockdev-backup, exports
+ * and one NBD server as QEMU has them.  It lacks (7.2.22) getfd, add-fd,
+ * query-uuid, query-iothreads, query-status, stop and cont, and there is no
+ * device whose drive could be set: the job is the only way to put a filter
+ * over a disk that is in use.
+ */
+static bool check_daemon(const QemuFacts *facts, const QemuPlan *plan,
+	GError **error)
+{
+	if (!facts->daemon || plan->method == METHOD_JOB)
+		return true;
+	fleece_set_error(error, EOPNOTSUPP, "method=filter needs devices, and "
+		"a storage daemon has none: there is only method=job");
+	return false;
+}
+
+/*
+ * Whoever may write to the file of a FUSE export may truncate it, and nothing
+ * but a look at the export's options, which no command gives, tells whether
+ * they may; no permission of the block layer stops them.  A read of what was
+ * behind the new end then aborts QEMU ("hbitmap_status: Assertion `start +
+ * count <= hb->orig_size'", seen with 7.2.22), and all other disks go with
+ * it.
+ */
+bool quirks_fuse(const Settings *settings, QemuPlan *plan, GError **error)
+{
+	return refuse(settings, plan, "its FUSE export can be truncated, and "
+		"under a snapshot that aborts the storage daemon; leave it "
+		"out with disk=", error);
+}
+
 /* snapshot-access over a job's filter in an iothread aborts QEMU 7.x:
- * "qemu_mutex_unlock_impl: Operation not permitted". No option overrides a
- * certain abort. */
+ * "qemu_mutex_unlock_impl: Operation not permitted".  A storage daemon of that
+ * version was seen to live through it, but there is no deposit either, which
+ * keeps our death from it (HACKING).  No option overrides a certain abort. */
 static bool check_job(const QemuFacts *facts, const QemuPlan *plan,
 	GError **error)
 {
 	if (plan->method != METHOD_JOB || !facts->iothreads ||
 	    facts->version >= QEMU_VERSION(8, 0, 0))
 		return true;
-	fleece_set_error(error, EOPNOTSUPP,
-		"method=job with iothreads aborts this QEMU; use "
-		"method=filter");
+	fleece_set_error(error, EOPNOTSUPP, "method=job with iothreads aborts "
+		"this QEMU; %s", facts->daemon ? "a storage daemon needs 9.1 "
+		"for them" : "use method=filter");
 	return false;
 }
 
@@ -167,7 +208,7 @@ void quirks_server_plan(bool safe, ServerPlan *plan)
 bool quirks_plan(const QemuFacts *facts, const Settings *settings,
 	QemuPlan *plan, GError **error)
 {
-	*plan = (QemuPlan){ 0 };
+	*plan = (QemuPlan){ .daemon = facts->daemon };
 	if (facts->version < QEMU_VERSION(7, 1, 0)) {
 		fleece_set_error(error, EOPNOTSUPP,
 			"QEMU is too old: 7.1 is needed (copy-before-write "
@@ -175,7 +216,8 @@ bool quirks_plan(const QemuFacts *facts, const Settings *settings,
 		return false;
 	}
 	plan->method = choose(settings, plan);
-	if (!check_job(facts, plan, error) ||
+	if (!check_daemon(facts, plan, error) ||
+	    !check_job(facts, plan, error) ||
 	    !check_iothreads(facts, settings, plan, error))
 		return false;
 	plan->max_in_flight = in_flight_limit(facts->version);

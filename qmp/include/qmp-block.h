@@ -7,15 +7,14 @@
 #pragma once
 
 #include <stdbool.h>
-#include <stdint.h>
 
 #include <glib.h>
 
 #include "qmp-client.h"
 
-/* A raw node over "/dev/fdset/FDSET_ID", both layers with discard=unmap. */
+/* A raw node over the file at path, both layers with discard=unmap. */
 bool qmp_blockdev_add_scratch(QmpClient *client, const char *node,
-	int64_t fdset_id, GError **error);
+	const char *path, GError **error);
 
 /* A node over an image file, or a block device, with its backing chain; for
  * reading. */

@@ -20,6 +20,10 @@
 bool qmp_nbd_server_start(QmpClient *client, const char *fdname,
 	unsigned max_connections, GError **error);
 
+/* The same on a socket that QEMU makes at path. */
+bool qmp_nbd_server_start_at(QmpClient *client, const char *path,
+	unsigned max_connections, GError **error);
+
 /*
  * Stops it, and every NBD export with it.  No client of it may be in its
  * handshake: QEMU 7.2.22 then waits for that client for good, and the guest

@@ -14,7 +14,8 @@
 
 #include "qmp-client.h"
 
-/* add-fd into a new set with the note opaque; *fdset_id is the set's. */
+/* add-fd into a new set with the note opaque; *fdset_id is the set's, whose
+ * path for QEMU is "/dev/fdset/FDSET_ID". */
 bool qmp_add_fd(QmpClient *client, int fd, const char *opaque,
 	int64_t *fdset_id, GError **error);
 
@@ -23,7 +24,7 @@ bool qmp_remove_fd(QmpClient *client, int64_t fdset_id, GError **error);
 
 /*
  * Removes every set that holds a descriptor whose note begins with prefix.
- * Nothing to remove is success.
+ * Nothing to remove is success, as where there is no query-fdsets.
  */
 bool qmp_remove_fds_noted(QmpClient *client, const char *prefix,
 	GError **error);

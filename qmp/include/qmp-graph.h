@@ -7,6 +7,8 @@
  */
 #pragma once
 
+#include <stdbool.h>
+
 #include <glib.h>
 
 #include "qmp-client.h"
@@ -21,6 +23,10 @@ void qmp_graph_free(QmpGraph *graph);
  * where there is none. */
 const char *qmp_graph_child(const QmpGraph *graph, const char *node,
 	const char *child);
+
+/* Whether the first node stands somewhere below the second. */
+bool qmp_graph_is_below(const QmpGraph *graph, const char *node,
+	const char *top);
 
 /*
  * The node that is the child "file" of node now: an external snapshot taken

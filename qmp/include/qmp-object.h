@@ -38,6 +38,10 @@ bool qmp_qom_set_drive(QmpClient *client, const char *path, const char *node,
 bool qmp_qom_has(QmpClient *client, const char *path, const char *name,
 	bool *has, GError **error);
 
+/* How many of the objects that a user has made ("/objects") are of the QOM
+ * type; -1 on failure. */
+int qmp_count_objects(QmpClient *client, const char *type, GError **error);
+
 /*
  * object-add of an authz-simple object with the given id and identity: a
  * note that stands in QEMU until object-del.  QMP_ERROR_GENERIC where id is

@@ -46,6 +46,8 @@ typedef struct {
 	char *node;
 	char *driver;
 	bool read_only;
+	char *file;         /* its image as QEMU names it; NULL: it does not */
+	uint64_t size;      /* virtual size in bytes; 0: it does not say */
 	bool keeps_bitmaps; /* its format can: qcow2 of version 3 */
 	GPtrArray *bitmaps; /* QmpBitmap */
 } QmpNode;
@@ -71,11 +73,12 @@ typedef struct {
 
 GPtrArray *qmp_query_jobs(QmpClient *client, GError **error);
 
-/* How many iothreads there are; -1 on failure. */
+/* How many iothreads there are; -1 on failure: QMP_ERROR_COMMAND_NOT_FOUND
+ * where there is no guest, only a block layer (qemu-storage-daemon). */
 int qmp_query_iothreads(QmpClient *client, GError **error);
 
 /* query-uuid: "00000000-0000-0000-0000-000000000000" where the VM was given
- * none.  Free with g_free(). */
+ * none.  Errors as before; free with g_free(). */
 char *qmp_query_uuid(QmpClient *client, GError **error);
 
 /* query-status: *running, and where status is not NULL the run state's name

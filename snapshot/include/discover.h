@@ -17,12 +17,14 @@
 
 #include "qmp-client.h"
 #include "qmp-query.h"
+#include "quirks.h"
+#include "settings.h"
 
 typedef struct {
 	char *name;     /* safe file name, unique in the VM */
 	char *id;       /* what QEMU and its user call it, unescaped */
-	char *qdev;     /* QOM path of the device */
-	char *type;     /* QOM type: "virtio-blk-device" */
+	char *qdev;     /* QOM path of the device; NULL: it is none of one */
+	char *type;     /* its QOM type: "virtio-blk-device"; NULL as well */
 	char *node;     /* node name of its root node */
 	char *driver;   /* driver of that node */
 	char *file;     /* its image as QEMU names it, or NULL */
@@ -41,3 +43,10 @@ char *discover_id(const QmpBlock *block);
  */
 GPtrArray *discover_disks(QmpClient *client, const char *globs,
 	GError **error);
+
+/*
+ * Those of a storage daemon, by name: what it exports (exported.h).  ENOENT
+ * and EOPNOTSUPP as before; a warning goes into the plan.
+ */
+GPtrArray *discover_exported(QmpClient *client, const Settings *settings,
+	QemuPlan *plan, GError **error);

@@ -20,9 +20,13 @@
 typedef struct {
 	unsigned version;     /* QEMU_VERSION(...) */
 	bool iothreads;       /* the VM has any */
+	bool daemon;          /* a qemu-storage-daemon */
 } QemuFacts;
 
 typedef struct {
+	bool daemon;            /* there is no guest, and are no devices; no
+				 * descriptor can be handed over: what QEMU is
+				 * to open has a path */
 	enum method method;     /* METHOD_FILTER or METHOD_JOB */
 	const char *reason;     /* why this one, static */
 	unsigned max_in_flight; /* NBD requests at once per disk; 0: no limit */
@@ -57,3 +61,7 @@ void quirks_server_plan(bool safe, ServerPlan *plan);
  */
 bool quirks_plan(const QemuFacts *facts, const Settings *settings,
 	QemuPlan *plan, GError **error);
+
+/* The same for a disk with a FUSE export, of a storage daemon with that plan,
+ * which gets a warning then. */
+bool quirks_fuse(const Settings *settings, QemuPlan *plan, GError **error);

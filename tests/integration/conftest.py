@@ -18,6 +18,7 @@ import pytest
 
 import mount
 import ours
+import qsd
 from deadline import DEADLINE, DeadlinePassed, wait_for
 from libvirtd import Libvirtd
 from sanitizers import sanitizer_reports
@@ -77,6 +78,17 @@ def vm_factory(tmp, qemu):
             Vm(tmp, *args, **kwargs))
 
 
+@pytest.fixture
+def daemon_factory(tmp):
+    """Start storage daemons in tmp: daemon_factory(name, disks, …) as
+    StorageDaemon's arguments."""
+    if shutil.which(qsd.PROGRAM) is None:
+        pytest.skip(f"{qsd.PROGRAM} is not installed")
+    with contextlib.ExitStack() as stack:
+        yield lambda *args, **kwargs: stack.enter_context(
+            qsd.StorageDaemon(tmp, *args, **kwargs))
+
+
 @pytest.fixture(scope="session")
 def libvirt_cache(tmp_path_factory):
     """What a libvirtd finds out about QEMU, which takes it seconds."""
@@ -99,7 +111,7 @@ def mount_factory(tmp, fleecefs, request):
 
     Mounts end before the VMs do.
     """
-    for name in ("vm_factory", "libvirt"):
+    for name in ("vm_factory", "daemon_factory", "libvirt"):
         if name in request.fixturenames:
             request.getfixturevalue(name)
     with contextlib.ExitStack() as stack:

@@ -76,6 +76,15 @@ def build(tmp, vm_factory, disks=(("va", "raw", images.SIZE),), name="web01",
     return of_disks(tmp, vm_factory, made, name, **vm_options)
 
 
+def build_served(tmp, daemon_factory, disks):
+    """The same of a storage daemon: the guest is whoever uses its FUSE
+    exports, which fleecefs takes with unsafe_qemu alone."""
+    def factory(name, made, fuse=True):
+        return daemon_factory(name, made, fuse=fuse)
+
+    return build(tmp, factory, disks)
+
+
 def build_living(tmp, vm_factory, ring=guest.Ring(drives=2), name="web01",
                  size=32 * images.MiB, disk_options=None, **vm_options):
     """A VM whose guest writes all the time on its raw disks va, vb …"""

@@ -2,6 +2,7 @@
 """Several VMs in a directory or a .conf file, and VMs that come and go."""
 
 import os
+import socket
 
 import pytest
 
@@ -96,6 +97,24 @@ def test_conf(tmp, vm_factory, mount_factory):
     mnt.umount()
     first.assert_as_before()
     second.assert_as_before()
+
+
+def test_monitor_is_lent(tmp, vm_factory, mount_factory):
+    """A directory as Proxmox VE has it: other sockets beside are no VMs, and
+    its own programs have the monitor while a snapshot stands and is read."""
+    one = scene.build(tmp, vm_factory, name="100")
+    sockets = [socket.socket(socket.AF_UNIX) for _ in range(2)]
+    for beside, name in zip(sockets, ("100.qga", "100.vnc")):
+        beside.bind(f"{tmp}/{name}")
+    mnt = mount_factory(tmp, "discard")
+    assert os.listdir(mnt.path) == ["100"]
+    with one.vm.qmp() as theirs:
+        one.assert_shown(mnt)
+        assert theirs.execute("query-status")["running"]
+    mnt.umount()
+    one.assert_as_before()
+    for beside in sockets:
+        beside.close()
 
 
 def test_sockets_come_and_go(tmp, vm_factory, mount_factory):

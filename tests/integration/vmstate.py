@@ -18,15 +18,22 @@ def qemu_state(qmp, pid, private_dir):
     """
     return {
         "status": qmp.execute("query-status")["status"],
+        "fdsets": qmp.execute("query-fdsets"),
+        "peripherals": _children(qmp, "/machine/peripheral"),
+        **block_state(qmp, pid, private_dir),
+    }
+
+
+def block_state(qmp, pid, private_dir):
+    """The same of a QEMU that is nothing but a block layer."""
+    return {
         "nodes": _nodes(qmp),
         "bitmaps": _bitmaps(qmp),
         "devices": _devices(qmp),
         "exports": qmp.execute("query-block-exports"),
         "jobs": qmp.execute("query-jobs"),
         "block-jobs": qmp.execute("query-block-jobs"),
-        "fdsets": qmp.execute("query-fdsets"),
-        "objects": _names(qmp, "/objects"),
-        "peripherals": _names(qmp, "/machine/peripheral"),
+        "objects": _children(qmp, "/objects"),
         "nbd-server": _nbd_server(qmp, private_dir),
         "open-files": open_files(pid),
     }
@@ -95,9 +102,15 @@ def _devices(qmp):
     return devices
 
 
-def _names(qmp, path):
-    return sorted(item["name"]
-                  for item in qmp.execute("qom-list", {"path": path}))
+def _children(qmp, path):
+    """Its objects; a storage daemon makes the place with the first."""
+    try:
+        items = qmp.execute("qom-list", {"path": path})
+    except QmpError as error:
+        assert error.error_class == "DeviceNotFound", error
+        return []
+    return sorted(item["name"] for item in items
+                  if item["type"].startswith("child<"))
 
 
 def _nbd_server(qmp, private_dir):

@@ -247,6 +247,26 @@ static void test_read(void)
 	g_assert_cmpuint(owner->fds, ==, 6);
 }
 
+/* A storage daemon has no place for objects before the first; whoever else
+ * says so is not believed. */
+static void test_read_without_objects(void)
+{
+	static const ScriptedStep steps[] = {
+		{ "qom-list", NULL, REFUSE("DeviceNotFound", "no place") },
+		{ "qom-list", "{\"path\": \"/\"}", RETURN("[]") },
+		{ "qom-list", NULL, REFUSE("DeviceNotFound", "no place") },
+		{ "qom-list", NULL, RETURN("[{\"name\": \"objects\", "
+			"\"type\": \"child<container>\"}]") },
+	};
+	g_auto(Monitor) m = MONITOR(steps);
+	g_autoptr(GError) error = NULL;
+
+	g_assert_null(owner_read(m.client, &error));
+	g_assert_no_error(error);
+	g_assert_null(owner_read(m.client, &error));
+	g_assert_error(error, QMP_ERROR, QMP_ERROR_DEVICE_NOT_FOUND);
+}
+
 static void test_read_of_a_stranger(void)
 {
 	static const ScriptedStep steps[] = {
@@ -322,6 +342,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/owner/alive/wrong-start", test_wrong_start);
 	g_test_add_func("/owner/alive/child", test_child);
 	g_test_add_func("/owner/qemu/read", test_read);
+	g_test_add_func("/owner/qemu/no-objects", test_read_without_objects);
 	g_test_add_func("/owner/qemu/stranger", test_read_of_a_stranger);
 	g_test_add_func("/owner/qemu/claim", test_claim);
 	g_test_add_func("/owner/qemu/taken", test_claim_of_what_is_taken);

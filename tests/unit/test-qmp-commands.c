@@ -60,7 +60,11 @@ static void test_query_lists(void)
 	static const ScriptedStep steps[] = {
 		{ "query-named-block-nodes", "{\"flat\": true}",
 			RETURN("[{\"node-name\": \"n\", \"drv\": \"raw\", "
-			       "\"ro\": true}]") },
+			       "\"ro\": true, \"file\": \"/f\", "
+			       "\"image\": {\"virtual-size\": 512}}, "
+			       "{\"node-name\": \"o\", \"drv\": \"raw\", "
+			       "\"ro\": false, \"file\": 1, "
+			       "\"image\": {\"virtual-size\": -1}}]") },
 		{ "query-block-exports", NULL,
 			RETURN("[{\"id\": \"e\", \"type\": \"fuse\", "
 			       "\"node-name\": \"n\", "
@@ -84,6 +88,11 @@ static void test_query_lists(void)
 	g_assert_cmpstr(node->node, ==, "n");
 	g_assert_cmpstr(node->driver, ==, "raw");
 	g_assert_true(node->read_only);
+	g_assert_cmpstr(node->file, ==, "/f");
+	g_assert_cmpuint(node->size, ==, 512);
+	node = nodes->pdata[1];
+	g_assert_null(node->file);
+	g_assert_cmpuint(node->size, ==, 0);
 	g_assert_cmpstr(block_export->id, ==, "e");
 	g_assert_cmpstr(block_export->type, ==, "fuse");
 	g_assert_cmpstr(block_export->node, ==, "n");
@@ -125,6 +134,35 @@ static void test_file_child(void)
 	assert_failed(&session, FLEECE_ERROR, ENOENT, "block-graph: node none");
 }
 
+#define VERTEX(id, name) \
+	"{\"id\": " id ", \"type\": \"block-driver\", \"name\": \"" name "\"}"
+#define EDGE(parent, child) \
+	"{\"parent\": " parent ", \"child\": " child ", \"name\": \"x\"}"
+
+/* Also where the edges are in no order, and in a loop that cannot be. */
+static void test_below(void)
+{
+	static const ScriptedStep steps[] = {
+		{ "x-debug-query-block-graph", NULL, RETURN("{\"nodes\": ["
+			VERTEX("1", "a") ", " VERTEX("2", "b") ", "
+			VERTEX("3", "c") ", " VERTEX("4", "d") "], "
+			"\"edges\": [" EDGE("2", "3") ", " EDGE("1", "2")
+			", " EDGE("4", "2") ", " EDGE("3", "2") "]}") },
+	};
+	g_auto(Session) session = session_start(steps, G_N_ELEMENTS(steps));
+	g_autoptr(QmpGraph) graph = qmp_query_graph(session.client,
+		&session.error);
+
+	g_assert_no_error(session.error);
+	g_assert_true(qmp_graph_is_below(graph, "c", "a"));
+	g_assert_true(qmp_graph_is_below(graph, "b", "d"));
+	g_assert_false(qmp_graph_is_below(graph, "a", "c"));
+	g_assert_false(qmp_graph_is_below(graph, "d", "a"));
+	g_assert_false(qmp_graph_is_below(graph, "a", "a"));
+	g_assert_false(qmp_graph_is_below(graph, "e", "a"));
+	g_assert_false(qmp_graph_is_below(graph, "a", "e"));
+}
+
 static void test_qom(void)
 {
 	static const char list[] = RETURN("[{\"name\": \"drive\", "
@@ -146,6 +184,11 @@ static void test_qom(void)
 		{ "qom-list", NULL, list },
 		{ "qom-set", "{\"path\": \"vd0\", \"property\": \"drive\", "
 			     "\"value\": \"n\"}", RETURN("{}") },
+		{ "qom-list", "{\"path\": \"/objects\"}",
+			RETURN("[{\"name\": \"a\", \"type\": \"child<x>\"}, "
+			       "{\"name\": \"b\", \"type\": \"child<xy>\"}, "
+			       "{\"name\": \"x\", \"type\": \"x\"}]") },
+		{ "qom-list", NULL, RETURN("[{\"name\": \"a\"}]") },
 	};
 	g_auto(Session) session = session_start(steps, G_N_ELEMENTS(steps));
 	QmpClient *client = session.client;
@@ -177,6 +220,10 @@ static void test_qom(void)
 	g_assert_true(qmp_qom_has(client, "/objects", "driv", &value, NULL));
 	g_assert_false(value);
 	g_assert_true(qmp_qom_set_drive(client, "vd0", "n", NULL));
+	g_assert_cmpint(qmp_count_objects(client, "x", NULL), ==, 1);
+	g_assert_cmpint(qmp_count_objects(client, "x", &session.error), ==,
+		-1);
+	assert_failed(&session, FLEECE_ERROR, EPROTO, "qom-list");
 }
 
 /* What goes to QEMU, argument by argument. */
@@ -206,6 +253,9 @@ static const ScriptedStep argument_steps[] = {
 		"\"discard\": \"unmap\"}", RETURN("{}") },
 	{ "nbd-server-start", "{\"addr\": {\"type\": \"fd\", \"data\": "
 		"{\"str\": \"f\"}}, \"max-connections\": 8}",
+		RETURN("{}") },
+	{ "nbd-server-start", "{\"addr\": {\"type\": \"unix\", \"data\": "
+		"{\"path\": \"/s\"}}, \"max-connections\": 8}",
 		RETURN("{}") },
 	{ "block-export-add", "{\"type\": \"nbd\", \"id\": \"e\", "
 		"\"node-name\": \"a\", \"name\": \"disk\", "
@@ -237,12 +287,14 @@ static void test_arguments(void)
 
 	g_assert_true(qmp_object_add_note(client, "i", "a\"/\xc3\xa4", NULL));
 	g_assert_true(qmp_object_del(client, "i", NULL));
-	g_assert_true(qmp_blockdev_add_scratch(client, "s", 3, NULL));
+	g_assert_true(qmp_blockdev_add_scratch(client, "s",
+		"/dev/fdset/3", NULL));
 	g_assert_true(qmp_remove_fd(client, 3, NULL));
 	g_assert_true(qmp_blockdev_add_filter(client, &filter, NULL));
 	g_assert_true(qmp_blockdev_add_filter(client, &limited, NULL));
 	g_assert_true(qmp_blockdev_add_access(client, "a", "c", NULL));
 	g_assert_true(qmp_nbd_server_start(client, "f", 8, NULL));
+	g_assert_true(qmp_nbd_server_start_at(client, "/s", 8, NULL));
 	g_assert_true(qmp_block_export_add(client, &whole, NULL));
 	g_assert_true(qmp_block_export_add(client, &mapped, NULL));
 	g_assert_true(qmp_bitmap_remove(client, "n", "b", NULL));
@@ -408,6 +460,8 @@ static void test_fds_noted(void)
 		{ "closefd", "{\"fdname\": \"f\"}", RETURN("{}") },
 		{ "closefd", NULL, REFUSE("GenericError", "not found") },
 		{ "closefd", NULL, REFUSE("CommandNotFound", "what") },
+		{ "query-fdsets", NULL, REFUSE("CommandNotFound", "what") },
+		{ "query-fdsets", NULL, REFUSE("GenericError", "no") },
 	};
 	g_auto(Session) session = session_start(steps, G_N_ELEMENTS(steps));
 	QmpClient *client = session.client;
@@ -422,6 +476,13 @@ static void test_fds_noted(void)
 	g_assert_false(qmp_closefd(client, "f", &session.error));
 	assert_failed(&session, QMP_ERROR, QMP_ERROR_COMMAND_NOT_FOUND,
 		"closefd: what");
+	g_assert_true(qmp_remove_fds_noted(client, "fleecefs:",
+		&session.error));
+	g_assert_no_error(session.error);
+	g_assert_false(qmp_remove_fds_noted(client, "fleecefs:",
+		&session.error));
+	assert_failed(&session, QMP_ERROR, QMP_ERROR_GENERIC,
+		"query-fdsets: no");
 }
 
 int main(int argc, char **argv)
@@ -430,6 +491,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/qmp-commands/query-block", test_query_block);
 	g_test_add_func("/qmp-commands/query-lists", test_query_lists);
 	g_test_add_func("/qmp-commands/file-child", test_file_child);
+	g_test_add_func("/qmp-commands/below", test_below);
 	g_test_add_func("/qmp-commands/qom", test_qom);
 	g_test_add_func("/qmp-commands/arguments", test_arguments);
 	g_test_add_func("/qmp-commands/transaction", test_transaction);

@@ -182,6 +182,60 @@ static void test_the_way_out_is_named(void)
 	g_assert_null(strstr(second->message, "unsafe_qemu"));
 }
 
+typedef struct {
+	enum method asked;
+	bool iothreads;
+	unsigned version;
+	const char *refused; /* NULL: it is not */
+} DaemonRow;
+
+/* It has the job alone, and with iothreads only where that aborts nobody. */
+static void test_daemon(void)
+{
+	static const DaemonRow rows[] = {
+		{ AUTO, NO_IOTHREADS, V(7, 2, 22), NULL },
+		{ JOB, NO_IOTHREADS, V(7, 2, 22), NULL },
+		{ AUTO, IOTHREADS, V(10, 0, 13), NULL },
+		{ FILTER, NO_IOTHREADS, V(7, 2, 22), "method=job" },
+		{ AUTO, IOTHREADS, V(7, 2, 22), "9.1" },
+		{ AUTO, IOTHREADS, V(9, 0, 0), "unsafe_qemu" },
+		{ AUTO, NO_IOTHREADS, V(7, 0, 0), "too old" },
+	};
+
+	for (unsigned i = 0; i < G_N_ELEMENTS(rows); i++) {
+		const DaemonRow *row = &rows[i];
+		Settings settings = { .method = row->asked };
+		QemuFacts facts = { row->version, row->iothreads, true };
+		g_autoptr(GError) error = NULL;
+		QemuPlan plan;
+
+		g_assert_cmpint(quirks_plan(&facts, &settings, &plan, &error),
+			==, !row->refused);
+		if (row->refused) {
+			assert_words(error->message, row->refused);
+			continue;
+		}
+		g_assert_true(plan.daemon);
+		g_assert_cmpint(plan.method, ==, METHOD_JOB);
+	}
+}
+
+/* One warning, however many disks have such an export. */
+static void test_fuse(void)
+{
+	Settings settings = { .method = METHOD_AUTO };
+	QemuPlan plan = { .daemon = true };
+	g_autoptr(GError) error = NULL;
+
+	g_assert_false(quirks_fuse(&settings, &plan, &error));
+	g_assert_error(error, FLEECE_ERROR, EOPNOTSUPP);
+	assert_words(error->message, "unsafe_qemu");
+	settings.unsafe_qemu = true;
+	g_assert_true(quirks_fuse(&settings, &plan, NULL));
+	g_assert_true(quirks_fuse(&settings, &plan, NULL));
+	assert_warning(&plan, "FUSE");
+}
+
 /* Only what is too long for QEMU is cut. */
 static void test_short_timeout(void)
 {
@@ -215,6 +269,8 @@ int main(int argc, char **argv)
 	g_test_add_func("/quirks/allowed", test_allowed);
 	g_test_add_func("/quirks/refused", test_refused);
 	g_test_add_func("/quirks/way-out", test_the_way_out_is_named);
+	g_test_add_func("/quirks/daemon", test_daemon);
+	g_test_add_func("/quirks/fuse", test_fuse);
 	g_test_add_func("/quirks/short-timeout", test_short_timeout);
 	g_test_add_func("/quirks/starts-empty", test_plan_starts_empty);
 	return g_test_run();
