@@ -284,8 +284,7 @@ class Rounds:
     def end_kill_both(self, _night):
         """The next snapshot cleans up, whoever takes it."""
         mnt = self.session.mount
-        for pid in (*self._guardians(), mnt.pid):
-            os.kill(pid, signal.SIGKILL)
+        mnt.kill()
         mnt.cleanup()
         self.session, self.leftover = None, True
 

@@ -3,7 +3,6 @@
 
 import json
 import os
-import signal
 import subprocess
 
 import pytest
@@ -174,11 +173,7 @@ def test_killed(tmp, vm_factory, mount_factory, how):
     two.vm.write("va", 0, 512, 0x51)
     nights.snapshot()
     assert len(nights.checkpoints("va")) == 2
-    # the guardian first: else it may begin to clean up
-    victims = sorted(nights.mnt.processes(),
-                     key=lambda pid: pid == nights.mnt.pid)
-    for pid in victims if how == "both" else [nights.mnt.pid]:
-        os.kill(pid, signal.SIGKILL)
+    nights.mnt.kill(guardian=how == "both")
     wait_for(lambda: not nights.mnt.processes(), what="the end of all")
     if how == "daemon":
         assert nights.checkpoints("va") == before

@@ -5,9 +5,7 @@ A disk whose bitmap cannot be trusted is full, with the right reason, and the
 others are incremental.
 """
 
-import os
 import shutil
-import signal
 import subprocess
 
 import pytest
@@ -126,8 +124,7 @@ def test_all_killed_with_a_pending_one(tmp, vm_factory, mount_factory):
     nights = Nights(tmp, one, mount_factory)
     nights.backup()
     nights.snapshot()
-    for pid in nights.mnt.processes():
-        os.kill(pid, signal.SIGKILL)
+    nights.mnt.kill()
     wait_for(lambda: not nights.mnt.processes(), what="the end of all")
     subprocess.run(["umount", "-l", nights.mnt.path], check=True)
     one.vm.quit()

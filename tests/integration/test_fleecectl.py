@@ -1,11 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The control tool on real mounts, and what it says when it cannot."""
 
-import contextlib
 import json
 import os
 import re
-import signal
 
 import pytest
 
@@ -220,9 +218,7 @@ def test_umount_with_a_reader(tmp, mounted):
 def test_umount_of_a_dead_mount(tmp, mounted):
     """Where the guardian died as well, only the mount is left to go."""
     _, mnt = mounted
-    for pid in mnt.processes():
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
+    mnt.kill()
     wait_for(lambda: not mnt.processes() and error_of(
         os.listdir, mnt.path) == "ENOTCONN", what="the daemon's end")
     said = fleecectl.refused(tmp, "status", mnt.path)

@@ -303,10 +303,7 @@ def dies(mnt, *, guardian=False):
     def strike(agent, _conn, request):
         agent.frozen = request["execute"] == FREEZE
         wait_for(lambda: mnt.process, what="the daemon's pid")
-        others = [pid for pid in mnt.processes() if pid != mnt.process.pid]
-        for pid in others if guardian else ():
-            os.kill(pid, signal.SIGKILL)
-        os.kill(mnt.process.pid, signal.SIGKILL)
+        mnt.kill(guardian)
 
     return strike
 
@@ -384,9 +381,7 @@ def test_both_killed_later(stage):
     """What somebody else froze since is not thawed."""
     with stage.mount("freeze=require") as mnt:
         assert mnt.mounted(), mnt.report()
-        others = [pid for pid in mnt.processes() if pid != mnt.process.pid]
-        for pid in others + [mnt.process.pid]:
-            os.kill(pid, signal.SIGKILL)
+        mnt.kill()
         wait_for(lambda: not mnt.processes(), what="the kill")
     stage.agent.frozen = True
     with mount.Mount(stage.tmp, stage.vm.qmp_path, name="again") as again:

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """SOURCE is a libvirt: its domains are VM directories."""
 
-import errno
 import os
 import re
 import signal
@@ -13,10 +12,8 @@ import files
 import guest
 import images
 import mount
-from chain import parse
 from deadline import wait_for
 from libvirtd import Drive
-from ours import processes_of
 
 SIZE = 8 * images.MiB
 
@@ -323,23 +320,13 @@ def guest_writes(domain, target="vda"):
     return int(re.search(r"wr_req (\d+)", said)[1])
 
 
-def kill_all(mnt, domain, also_guardian):
-    """kill -9 of the daemon and, first, of its guardian."""
-    pids = processes_of(mnt.path)
-    guardians = [pid for pid in pids if pid != mnt.pid]
-    if also_guardian:
-        for pid in guardians:
-            os.kill(pid, signal.SIGKILL)
-    os.kill(mnt.pid, signal.SIGKILL)
-
-
 def test_killed_daemon(tmp, libvirt, mount_factory):
     """The guardian aborts the job and deletes what is pending."""
     domain = libvirt.start("web01", [drive(tmp, "vda")])
     before = domain.state()
     mnt = mount_factory(libvirt.uri, "chain=n")
     assert len(domain.checkpoints()) == 1
-    kill_all(mnt, domain, also_guardian=False)
+    mnt.kill(guardian=False)
     wait_for(lambda: domain.state() == before, what="all to be undone")
     wait_for(lambda: not mnt.processes(), what="the guardian's end")
     assert not mnt.mounted()
@@ -350,7 +337,7 @@ def test_all_killed(tmp, libvirt, mount_factory):
     domain = libvirt.start("web01", [drive(tmp, "vda")])
     before = domain.state()
     mnt = mount_factory(libvirt.uri, "chain=n")
-    kill_all(mnt, domain, also_guardian=True)
+    mnt.kill()
     wait_for(lambda: not mnt.processes(), what="all to be dead")
     assert domain.job() == "Unbounded"
     subprocess.run(["umount", "-l", mnt.path], check=True)

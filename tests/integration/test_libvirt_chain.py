@@ -9,11 +9,10 @@ import subprocess
 import pytest
 
 import fleecectl
-import images
 import mount
 from chain import parse
 from deadline import wait_for
-from test_libvirt import SIZE, dirty_ranges, drive, kill_all
+from test_libvirt import SIZE, dirty_ranges, drive
 
 CHAIN = "chain=nightly"
 K64 = 64 << 10
@@ -190,7 +189,7 @@ def test_killed_after_the_commit(tmp, libvirt, mount_factory, guardian):
     domain = libvirt.start("web01", [drive(tmp, "vda")])
     mnt = mount_factory(libvirt.uri, CHAIN)
     mnt.control("commit web01")
-    kill_all(mnt, domain, also_guardian=guardian)
+    mnt.kill(guardian)
     wait_for(lambda: not mnt.processes(), what="all to end")
     subprocess.run(["umount", "-l", mnt.path], check=False,
                    stderr=subprocess.DEVNULL)
@@ -213,7 +212,7 @@ def test_fleecectl(tmp, libvirt, mount_factory):
     assert f"pid {mnt.pid}" in fleecectl.refused(tmp, "recover",
                                                  libvirt.uri)
     assert domain.job() == "Unbounded"
-    kill_all(mnt, domain, also_guardian=True)
+    mnt.kill()
     wait_for(lambda: not mnt.processes(), what="all to be dead")
     done = fleecectl.run(tmp, "recover", libvirt.uri)
     assert done.returncode == 0, done.stderr

@@ -11,7 +11,7 @@ import pytest
 import files
 import images
 from deadline import wait_for
-from test_libvirt import SIZE, drive, kill_all, read, wait_broken
+from test_libvirt import SIZE, drive, read, wait_broken
 from test_libvirt_chain import CHAIN, K64, night
 
 
@@ -119,7 +119,7 @@ def test_killed_daemon_under_a_reader(libvirt, web01, mount_factory):
     before = web01.state()
     mnt = mount_factory(libvirt.uri)
     with Reader(mnt.join("web01", "vda.raw"), CONTENT) as reader:
-        kill_all(mnt, web01, also_guardian=False)
+        mnt.kill(guardian=False)
         wait_for(lambda: reader.error, what="the reader's end")
     assert not reader.wrong
     wait_for(lambda: web01.state() == before, what="all to be undone")

@@ -5,7 +5,6 @@ Where FLEECEFS_TESTS_FULL is set, the guardian is killed with the daemon, too.
 """
 
 import os
-import signal
 import subprocess
 
 import pytest
@@ -74,9 +73,7 @@ def kill_while_frozen(tmp, libvirt, domain, console, mount_factory, both):
     maker = subprocess.Popen(["mkdir", mnt.join("web01")],
                              stderr=subprocess.DEVNULL)
     wait_for(domain.note, what="the freeze to be announced")
-    pids = sorted(mnt.processes(), key=lambda pid: pid == mnt.pid)
-    for pid in pids if both else [mnt.pid]:
-        os.kill(pid, signal.SIGKILL)
+    mnt.kill(guardian=both)
     maker.wait(60)
     if both:
         subprocess.run(["umount", "-l", mnt.path], check=False)

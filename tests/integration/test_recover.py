@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """fleecectl recover: QEMU as before when nobody is left to do it."""
 
-import os
-import signal
 import subprocess
 
 import pytest
@@ -20,10 +18,7 @@ TWO = (("va", "qcow2", 4 * images.MiB), ("vb", "raw", 4 * images.MiB))
 
 def kill_all(mnt):
     """Daemon and guardian at once; the dead mount is taken away."""
-    for pid in mnt.processes():
-        os.kill(pid, signal.SIGSTOP)
-    for pid in mnt.processes():
-        os.kill(pid, signal.SIGKILL)
+    mnt.kill()
     wait_for(lambda: not mnt.processes(), what="the end of all")
     subprocess.run(["umount", "-l", mnt.path], check=False,
                    capture_output=True)

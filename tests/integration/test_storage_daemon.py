@@ -65,12 +65,7 @@ def test_killed(tmp, served, mount_factory, guardian):
     mnt = mount_factory(served.vm.qmp_path, "unsafe_qemu", "chain=nightly")
     served.assert_shown(mnt, "va")
     assert served.vm.state() != served.before
-    if guardian:
-        os.kill(mnt.pid, signal.SIGKILL)
-    else:
-        for sig in (signal.SIGSTOP, signal.SIGKILL):
-            for pid in mnt.processes():
-                os.kill(pid, sig)
+    mnt.kill(guardian=not guardian)
     wait_for(lambda: not mnt.processes(), what="the end of all")
     if not guardian:
         subprocess.run(["umount", "-l", mnt.path], check=True)

@@ -7,8 +7,6 @@ snapshot is built there: the disks have a throttle, whose drain needs the
 thread.
 """
 
-import os
-import signal
 
 import pytest
 
@@ -34,8 +32,7 @@ def umount(mnt):
 
 def kill_both(mnt):
     """What is left in QEMU the next one undoes."""
-    for pid in sorted(mnt.processes(), key=lambda pid: pid == mnt.pid):
-        os.kill(pid, signal.SIGKILL)
+    mnt.kill()
     mnt.cleanup()
 
 
