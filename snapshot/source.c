@@ -485,7 +485,7 @@ bool source_needs_scratch(const Source *source)
 	return any;
 }
 
-bool source_has_images(const Source *source)
+bool source_may_be_off(const Source *source)
 {
 	bool any = false;
 

@@ -186,27 +186,16 @@ static Fleece *attach(const Vm *vm, const char *uri, GError **error)
 }
 
 /* The fourth: nobody writes, as long as its images are open. */
-static ImageHost *image_host(const Vm *vm)
-{
-	return g_hash_table_lookup(vm->context->images, vm->config->name);
-}
-
 static Fleece *read_images(const Vm *vm, GError **error)
 {
-	ImageHost *host = image_host(vm);
-	unsigned timeout = vm->config->settings->timeout_ms;
-	Fleece *fleece;
+	const VmConfig *config = vm->config;
+	g_autoptr(ImageHost) host = image_host_new(vm->context->starter,
+		config->name, config->images, config->format,
+		config->settings->timeout_ms, error);
+	Fleece *fleece = host ? attach(vm, image_host_uri(host), error) : NULL;
 
-	if (!host) {
-		fleece_set_error(error, ENOENT, "no qemu-storage-daemon could "
-			"be started to read its images");
-		return NULL;
-	}
-	if (!image_host_open(host, timeout, error))
-		return NULL;
-	fleece = attach(vm, image_host_uri(host), error);
-	if (!fleece)
-		image_host_close(host, timeout, NULL);
+	if (fleece)
+		fleece->images = g_steal_pointer(&host);
 	return fleece;
 }
 
@@ -221,14 +210,15 @@ static Snapshot *take(Vm *vm, GError **error)
 }
 
 /* Takes what was made in QEMU out of it. */
-static bool unmake(Vm *vm, GError **error)
+static bool unmake(Vm *vm, const Snapshot *snapshot, GError **error)
 {
 	unsigned timeout = vm->config->settings->timeout_ms;
+	const Fleece *fleece = snapshot_fleece(snapshot);
 
+	if (fleece->images)
+		return image_host_end(fleece->images, error);
 	if (vm->config->qmp)
 		return fleece_undo(vm->undo, vm->config->qmp, timeout, error);
-	if (vm->config->images)
-		return image_host_close(image_host(vm), timeout, error);
 	return !vm->config->domain ||
 		undo_list_run_at(vm->undo, address(vm), timeout, error);
 }
@@ -361,7 +351,7 @@ bool vm_break(Vm *vm, GError **error)
 		return false;
 	}
 	if (!vm->undo || undo_list_wait_scratch(vm->undo, BREAK_MS, &failure))
-		unmake(vm, &failure);
+		unmake(vm, snapshot, &failure);
 	/* one that cannot be taken out yet stays as it is */
 	if (!failure || failure->code != ETIMEDOUT)
 		snapshot_end(snapshot, false);
@@ -414,7 +404,7 @@ bool vm_release(Vm *vm, bool force, GError **error)
 			"taken, committed or released");
 		return false;
 	}
-	undone = unmake(vm, &failure);
+	undone = unmake(vm, snapshot, &failure);
 	snapshot_end(snapshot, !undone);
 	return finish(vm, NULL, failure, error);
 }

@@ -49,7 +49,7 @@ const char *source_spec(const Source *source);
 bool source_needs_scratch(const Source *source);
 
 /* Whether it may have VMs that are switched off. */
-bool source_has_images(const Source *source);
+bool source_may_be_off(const Source *source);
 
 /* The libvirt behind it, which belongs to it; NULL where it is none. */
 DomainHost *source_domains(const Source *source);
