@@ -27,9 +27,10 @@ typedef struct {
 
 struct ImageHost {
 	char *vm;
-	char *format;       /* NULL: by the file's name */
 	GPtrArray *files;   /* DiskImages */
 	GPtrArray *images;  /* HostedImage, one for each */
+	GPtrArray *nodes;   /* QmpNode: these, and those below them, as they
+			     * were before any was exported */
 	int process;        /* pidfd; -1: it does not run */
 	int qmp_fd;         /* O_PATH: the sockets, which have no name */
 	int nbd_fd;
@@ -96,7 +97,7 @@ void image_host_free(ImageHost *host)
 		close(host->nbd_fd);
 	g_ptr_array_unref(host->images);
 	g_ptr_array_unref(host->files);
-	g_free(host->format);
+	g_clear_pointer(&host->nodes, g_ptr_array_unref);
 	g_free(host->qmp);
 	g_free(host->uri);
 	g_free(host->vm);
@@ -154,7 +155,7 @@ static const char **sound_bitmaps(const QmpNode *node)
 
 static const QmpNode *find_node(const GPtrArray *nodes, const char *name)
 {
-	for (guint i = 0; nodes && i < nodes->len; i++) {
+	for (guint i = 0; i < nodes->len; i++) {
 		const QmpNode *node = nodes->pdata[i];
 
 		if (g_str_equal(node->node, name))
@@ -163,11 +164,10 @@ static const QmpNode *find_node(const GPtrArray *nodes, const char *name)
 	return NULL;
 }
 
-static bool export_image(QmpClient *client, const HostedImage *hosted,
-	GError **error)
+static bool export_image(const ImageHost *host, QmpClient *client,
+	HostedImage *hosted, GError **error)
 {
-	g_autoptr(GPtrArray) nodes = qmp_query_named_block_nodes(client, error);
-	const QmpNode *node = find_node(nodes, hosted->node);
+	const QmpNode *node = find_node(host->nodes, hosted->node);
 	g_autofree const char **bitmaps = node ? sound_bitmaps(node) : NULL;
 	QmpExport export = {
 		.id = hosted->node,
@@ -177,25 +177,58 @@ static bool export_image(QmpClient *client, const HostedImage *hosted,
 		.bitmap_node = hosted->node,
 	};
 
-	if (nodes && !node)
+	if (!node)
 		fleece_set_error(error, EPROTO,
 			"query-named-block-nodes: no node %s", hosted->node);
 	return node && qmp_block_export_add(client, &export, error);
 }
 
-static bool open_one(const ImageHost *host, QmpClient *client,
+/* The layers of an image, to be freed; *n: how many. */
+static QmpLayer *layers_of(const DiskImage *image, size_t *n, GError **error)
+{
+	g_autofree QmpLayer *layers = g_new0(QmpLayer,
+		1 + image->backing->len);
+
+	for (*n = 0; *n <= image->backing->len; ++*n) {
+		const DiskImage *layer = *n ? image->backing->pdata[*n - 1] :
+					      image;
+
+		layers[*n].path = layer->path;
+		layers[*n].format = disk_image_format(layer, error);
+		if (!layers[*n].format)
+			return NULL;
+	}
+	return g_steal_pointer(&layers);
+}
+
+static bool open_image(const ImageHost *host, QmpClient *client,
 	HostedImage *hosted, GError **error)
 {
 	const DiskImage *image = hosted->image;
-	const char *format = disk_image_format(image, host->format, error);
+	size_t n;
+	g_autofree QmpLayer *layers = layers_of(image, &n, error);
 
-	if (!format)
-		return false;
-	hosted->lock_fd = disk_image_lock(image, error);
-	return hosted->lock_fd >= 0 &&
-		qmp_blockdev_add_image(client, hosted->node, image->path,
-			format, error) &&
-		export_image(client, hosted, error);
+	if (layers)
+		hosted->lock_fd = disk_image_lock(image, error);
+	return hosted->lock_fd >= 0 && qmp_blockdev_add_image(client,
+		hosted->node, layers, n, image->ends, error);
+}
+
+typedef bool ImageStep(const ImageHost *host, QmpClient *client,
+	HostedImage *hosted, GError **error);
+
+static bool each(const ImageHost *host, QmpClient *client, ImageStep *step,
+	GError **error)
+{
+	for (guint i = 0; i < host->images->len; i++) {
+		HostedImage *hosted = host->images->pdata[i];
+
+		if (!step(host, client, hosted, error)) {
+			g_prefix_error(error, "disk %s: ", hosted->image->id);
+			return false;
+		}
+	}
+	return true;
 }
 
 static bool open_all(ImageHost *host, unsigned timeout_ms, GError **error)
@@ -203,17 +236,14 @@ static bool open_all(ImageHost *host, unsigned timeout_ms, GError **error)
 	g_autoptr(QmpClient) client = qmp_client_connect(host->qmp, timeout_ms,
 		error);
 
-	if (!client)
+	if (!client) {
 		g_prefix_error(error, "qemu-storage-daemon: ");
-	for (guint i = 0; client && i < host->images->len; i++) {
-		HostedImage *hosted = host->images->pdata[i];
-
-		if (!open_one(host, client, hosted, error)) {
-			g_prefix_error(error, "disk %s: ", hosted->image->id);
-			return false;
-		}
+		return false;
 	}
-	return client;
+	if (!each(host, client, open_image, error))
+		return false;
+	host->nodes = qmp_query_named_block_nodes(client, error);
+	return host->nodes && each(host, client, export_image, error);
 }
 
 static void add_image(ImageHost *host, const DiskImage *image)
@@ -227,13 +257,11 @@ static void add_image(ImageHost *host, const DiskImage *image)
 }
 
 ImageHost *image_host_new(const ImageStarter *starter, const char *vm,
-	GPtrArray *images, const char *format, unsigned timeout_ms,
-	GError **error)
+	GPtrArray *images, unsigned timeout_ms, GError **error)
 {
 	g_autoptr(ImageHost) host = g_new0(ImageHost, 1);
 
 	host->vm = g_strdup(vm);
-	host->format = g_strdup(format);
 	host->files = g_ptr_array_ref(images);
 	host->process = host->qmp_fd = host->nbd_fd = -1;
 	host->images = g_ptr_array_new_with_free_func(
@@ -248,4 +276,58 @@ ImageHost *image_host_new(const ImageStarter *starter, const char *vm,
 const char *image_host_uri(const ImageHost *host)
 {
 	return host->uri;
+}
+
+static const QmpBitmap *find_bitmap(const QmpNode *node, const char *name)
+{
+	for (guint i = 0; i < node->bitmaps->len; i++) {
+		const QmpBitmap *bitmap = node->bitmaps->pdata[i];
+
+		if (g_str_equal(bitmap->name, name))
+			return bitmap;
+	}
+	return NULL;
+}
+
+static const HostedImage *find_image(const ImageHost *host,
+	bool (*is_it)(const HostedImage *hosted, const char *name),
+	const char *name)
+{
+	for (guint i = 0; i < host->images->len; i++) {
+		if (is_it(host->images->pdata[i], name))
+			return host->images->pdata[i];
+	}
+	return NULL;
+}
+
+static bool is_disk(const HostedImage *hosted, const char *name)
+{
+	return g_str_equal(hosted->image->id, name);
+}
+
+static bool has_node(const HostedImage *hosted, const char *name)
+{
+	return g_str_equal(hosted->node, name);
+}
+
+const QmpBitmap *image_host_bitmap(const ImageHost *host, const char *disk,
+	const char *name)
+{
+	const HostedImage *hosted = find_image(host, is_disk, disk);
+	const QmpNode *node = hosted ? find_node(host->nodes, hosted->node) :
+				       NULL;
+
+	return node ? find_bitmap(node, name) : NULL;
+}
+
+bool image_host_has_below(const ImageHost *host, const char *name)
+{
+	for (guint i = 0; i < host->nodes->len; i++) {
+		const QmpNode *node = host->nodes->pdata[i];
+
+		if (!find_image(host, has_node, node->node) &&
+		    find_bitmap(node, name))
+			return true;
+	}
+	return false;
 }

@@ -190,8 +190,8 @@ static Fleece *read_images(const Vm *vm, GError **error)
 {
 	const VmConfig *config = vm->config;
 	g_autoptr(ImageHost) host = image_host_new(vm->context->starter,
-		config->name, config->images, config->format,
-		config->settings->timeout_ms, error);
+		config->name, config->images, config->settings->timeout_ms,
+		error);
 	Fleece *fleece = host ? attach(vm, image_host_uri(host), error) : NULL;
 
 	if (fleece)

@@ -14,17 +14,17 @@
 #include <glib.h>
 
 #include "image-starter.h"
+#include "qmp-query.h"
 
 typedef struct ImageHost ImageHost;
 
 /*
  * Starts it for the VM called vm, opens, locks and exports all images
- * (DiskImages), with the bitmaps that are stored in them and sound; format as
- * in disk_image_format().  EBUSY where a VM runs on one.  Blocks.
+ * (DiskImages), with the bitmaps that are stored in them and sound.  The export
+ * is called as the disk.  EBUSY where a VM runs on one.  Blocks.
  */
 ImageHost *image_host_new(const ImageStarter *starter, const char *vm,
-	GPtrArray *images, const char *format, unsigned timeout_ms,
-	GError **error);
+	GPtrArray *images, unsigned timeout_ms, GError **error);
 
 /* Ends it: a VM may start on the images.  ETIMEDOUT where it hangs.  Blocks
  * for some seconds then; one thread at a time. */
@@ -35,5 +35,13 @@ void image_host_free(ImageHost *host);
 
 /* The URI of its NBD server, in this process alone; the host's. */
 const char *image_host_uri(const ImageHost *host);
+
+/* The bitmap of this name that is stored in the image of a disk; NULL where
+ * there is none.  The host's. */
+const QmpBitmap *image_host_bitmap(const ImageHost *host, const char *disk,
+	const char *name);
+
+/* Whether one is stored in any file below any of the images. */
+bool image_host_has_below(const ImageHost *host, const char *name);
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(ImageHost, image_host_free)

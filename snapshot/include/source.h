@@ -27,8 +27,7 @@ typedef struct {
 	char *qmp;          /* absolute path of its QMP socket; or NULL, and */
 	char *nbd;          /* the URI of a server that others have set up */
 	char *domain;       /* or the UUID of one of source_domains() */
-	GPtrArray *images;  /* or DiskImages of a VM that is switched off, */
-	char *format;       /* all of this; NULL: as their names say */
+	GPtrArray *images;  /* or DiskImages of a VM that is switched off */
 	Settings *settings; /* the mount's, with the group's own values */
 } VmConfig;
 
