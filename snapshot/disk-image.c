@@ -204,7 +204,8 @@ int disk_image_lock(const DiskImage *image, GError **error)
 	}
 	if (has) {
 		fleece_set_error(error, EBUSY, "%s: it is open for writing: a "
-			"VM that runs is backed up through qmp=", image->path);
+			"VM that runs is backed up through its QMP socket or "
+			"libvirt", image->path);
 		return -1;
 	}
 	return autofd_steal(&fd);

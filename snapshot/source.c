@@ -215,7 +215,7 @@ static int compare_domains(gconstpointer a, gconstpointer b)
 		(*(DomainName *const *)b)->name);
 }
 
-/* Those that run now; sorted, as in list_directory(). */
+/* Sorted, as in list_directory(). */
 static GPtrArray *list_domains(const Source *source, GError **error)
 {
 	g_autoptr(GHashTable) taken = g_hash_table_new_full(g_str_hash,
@@ -497,7 +497,7 @@ bool source_needs_scratch(const Source *source)
 
 bool source_may_be_off(const Source *source)
 {
-	bool any = false;
+	bool any = source->domains;
 
 	for (guint i = 0; source->fixed && i < source->fixed->len; i++) {
 		const VmConfig *config = source->fixed->pdata[i];

@@ -153,6 +153,7 @@ static DomainRequest domain_request(const Vm *vm)
 		.host = vm->context->domains,
 		.settings = vm->config->settings,
 		.guardian = vm->context->guardian,
+		.starter = vm->context->starter,
 		.undo = vm->undo,
 		.loops = vm->context->loops,
 		.n_loops = vm->context->n_loops,
@@ -254,7 +255,8 @@ bool vm_look(Vm *vm)
 	g_autoptr(Snapshot) snapshot = vm->config->domain ? vm_snapshot(vm) :
 							    NULL;
 
-	if (!snapshot || snapshot_get_state(snapshot, NULL) != SNAPSHOT_LIVE)
+	if (!snapshot || snapshot_fleece(snapshot)->images ||
+	    snapshot_get_state(snapshot, NULL) != SNAPSHOT_LIVE)
 		return false;
 	if (domain_is_stuck(vm->context->domains, vm->config->domain))
 		snapshot_break(snapshot, "the guest was stopped because a "

@@ -8,7 +8,7 @@
  *   a GKeyFile          one VM for each group: qmp=, nbd= or image=, and
  *                       settings
  *   an NBD URI          what one server exports, as one VM
- *   a libvirt URI       one VM for each domain that runs
+ *   a libvirt URI       one VM for each domain, whether it runs or not
  *
  * A Source never changes: any thread may use it.
  */
