@@ -7,12 +7,26 @@
 #include "fleece-error.h"
 #include "virt-xml.h"
 
+#define DISK "/domain/devices/disk"
+#define BACKING_NAME "backingStore"
+#define BACKING "/" BACKING_NAME
+
+static void layer_free(VirtLayer *layer)
+{
+	g_free(layer->kind);
+	g_free(layer->format);
+	g_free(layer->path);
+	g_free(layer);
+}
+
 static void disk_free(VirtDisk *disk)
 {
 	g_free(disk->target);
 	g_free(disk->device);
 	g_free(disk->kind);
 	g_free(disk->format);
+	g_free(disk->path);
+	g_ptr_array_unref(disk->backing);
 	g_free(disk);
 }
 
@@ -34,6 +48,8 @@ static void take_disk(VirtHardware *hardware, const VirtElement *element)
 	disk->kind = g_strdup(kind ? kind : "");
 	disk->target = g_strdup("");
 	disk->format = g_strdup("raw");
+	disk->backing = g_ptr_array_new_with_free_func(
+		(GDestroyNotify)layer_free);
 	g_ptr_array_add(hardware->disks, disk);
 }
 
@@ -45,6 +61,12 @@ static void set(char **text, const char *value)
 	*text = g_strdup(value);
 }
 
+static void set_path(char **path, const VirtElement *source)
+{
+	set(path, virt_element_get(source, "file"));
+	set(path, virt_element_get(source, "dev"));
+}
+
 /* An element directly below the disk: those of its backing chain are deeper. */
 static void take_part(VirtDisk *disk, const VirtElement *element)
 {
@@ -52,12 +74,65 @@ static void take_part(VirtDisk *disk, const VirtElement *element)
 		set(&disk->target, virt_element_get(element, "dev"));
 	else if (g_str_equal(element->name, "driver"))
 		set(&disk->format, virt_element_get(element, "type"));
-	else if (g_str_equal(element->name, "source"))
+	else if (g_str_equal(element->name, "source")) {
 		disk->has_medium = true;
-	else if (g_str_equal(element->name, "readonly"))
+		set_path(&disk->path, element);
+	} else if (g_str_equal(element->name, "readonly"))
 		disk->read_only = true;
 	else if (g_str_equal(element->name, "shareable"))
 		disk->shareable = true;
+}
+
+/* How many layers below the disk the elements of parent are; -1: they are not
+ * of a layer. */
+static int depth_of(const char *parent)
+{
+	int depth = 0;
+
+	if (!g_str_has_prefix(parent, DISK))
+		return -1;
+	parent += strlen(DISK);
+	while (g_str_has_prefix(parent, BACKING)) {
+		parent += strlen(BACKING);
+		depth++;
+	}
+	return *parent ? -1 : depth;
+}
+
+static void take_layer(VirtDisk *disk, const VirtElement *element,
+	unsigned depth)
+{
+	const char *kind = virt_element_get(element, "type");
+	VirtLayer *layer;
+
+	if (depth != disk->backing->len)
+		return;
+	disk->ends = !kind;
+	if (!kind)
+		return;
+	layer = g_new0(VirtLayer, 1);
+	layer->kind = g_strdup(kind);
+	layer->format = g_strdup("raw");
+	g_ptr_array_add(disk->backing, layer);
+}
+
+static void take_deeper(VirtDisk *disk, const VirtElement *element)
+{
+	static const char *const special[] = { "encryption", "slices" };
+	int depth = depth_of(element->parent);
+	VirtLayer *layer = depth > 0 && depth <= (int)disk->backing->len ?
+		disk->backing->pdata[depth - 1] : NULL;
+
+	for (unsigned i = 0; i < G_N_ELEMENTS(special); i++) {
+		if (g_str_equal(element->name, special[i]))
+			disk->special = special[i];
+	}
+	if (depth >= 0 && g_str_equal(element->name, BACKING_NAME))
+		take_layer(disk, element, depth);
+	else if (layer && g_str_equal(element->name, "format"))
+		set(&layer->format, virt_element_get(element, "type"));
+	else if (layer && g_str_equal(element->name, "source"))
+		set_path(&layer->path, element);
 }
 
 static bool is_agent(const VirtElement *target)
@@ -72,10 +147,12 @@ static void take_element(void *opaque, const VirtElement *element)
 	VirtHardware *hardware = opaque;
 	GPtrArray *disks = hardware->disks;
 
-	if (g_str_equal(element->path, "/domain/devices/disk"))
+	if (g_str_equal(element->path, DISK))
 		take_disk(hardware, element);
-	else if (g_str_equal(element->parent, "/domain/devices/disk"))
+	else if (g_str_equal(element->parent, DISK))
 		take_part(disks->pdata[disks->len - 1], element);
+	if (g_str_has_prefix(element->path, DISK "/"))
+		take_deeper(disks->pdata[disks->len - 1], element);
 	else if (g_str_equal(element->path, "/domain/iothreads"))
 		hardware->iothreads = true;
 	else if (g_str_equal(element->path, "/domain/devices/channel/target"))

@@ -37,8 +37,7 @@ static bool list(VirtCall *call, GError **error)
 {
 	virDomainPtr *handles;
 	GPtrArray *domains;
-	int count = virConnectListAllDomains(call->connection, &handles,
-		VIR_CONNECT_LIST_DOMAINS_ACTIVE);
+	int count = virConnectListAllDomains(call->connection, &handles, 0);
 
 	if (count < 0)
 		return virt_fail(error, "list of domains");
@@ -60,6 +59,27 @@ GPtrArray *virt_domains(VirtHost *host, GError **error)
 
 	virt_act(host, NULL, &deed, &domains, error);
 	return domains;
+}
+
+static bool is_off(VirtCall *call, GError **error)
+{
+	int active = virDomainIsActive(call->domain);
+	bool off = active == 0;
+
+	call->answer = g_memdup2(&off, sizeof off);
+	return active >= 0 || virt_fail(error, "domain's state");
+}
+
+bool virt_domain_is_off(VirtHost *host, const char *uuid, bool *off,
+	GError **error)
+{
+	const VirtDeed deed = { is_off };
+	g_autofree gpointer answer = NULL;
+
+	if (!virt_act(host, uuid, &deed, &answer, error))
+		return false;
+	*off = *(bool *)answer;
+	return true;
 }
 
 static enum virt_state state_of(int state, int reason)

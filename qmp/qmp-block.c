@@ -30,19 +30,35 @@ static bool is_device(const char *path)
 	return stat(path, &st) == 0 && S_ISBLK(st.st_mode);
 }
 
-bool qmp_blockdev_add_image(QmpClient *client, const char *node,
-	const char *path, const char *format, GError **error)
+static json_object *layer_options(const QmpLayer *layer)
 {
-	json_object *arguments = qmp_strings("driver", format, "node-name",
-		node, NULL);
-	json_object *file = qmp_strings("driver", is_device(path) ?
-		"host_device" : "file", "filename", path, NULL);
+	json_object *options = qmp_strings("driver", layer->format, NULL);
+	json_object *file = qmp_strings("driver", is_device(layer->path) ?
+		"host_device" : "file", "filename", layer->path, NULL);
 
-	json_object_object_add(arguments, "read-only",
+	json_object_object_add(options, "read-only",
 		json_object_new_boolean(1));
 	json_object_object_add(file, "read-only", json_object_new_boolean(1));
-	json_object_object_add(arguments, "file", file);
-	return qmp_execute_void(client, "blockdev-add", arguments, error);
+	json_object_object_add(options, "file", file);
+	return options;
+}
+
+/* A raw image has nothing below it, and cannot be told so. */
+bool qmp_blockdev_add_image(QmpClient *client, const char *node,
+	const QmpLayer *layers, size_t n, bool ends, GError **error)
+{
+	json_object *options = NULL;
+
+	while (n--) {
+		json_object *below = options;
+
+		options = layer_options(&layers[n]);
+		if (below || (ends && !g_str_equal(layers[n].format, "raw")))
+			json_object_object_add(options, "backing", below);
+	}
+	json_object_object_add(options, "node-name",
+		json_object_new_string(node));
+	return qmp_execute_void(client, "blockdev-add", options, error);
 }
 
 bool qmp_blockdev_add_filter(QmpClient *client, const QmpFilter *filter,

@@ -21,25 +21,40 @@
 /* Of the permissions, those that change what is read. */
 enum { PERMISSION_WRITE = 1, PERMISSION_RESIZE = 3 };
 
-static void disk_image_free(DiskImage *image)
+void disk_image_free(DiskImage *image)
 {
 	g_free(image->path);
 	g_free(image->id);
+	g_free(image->format);
+	g_ptr_array_unref(image->backing);
 	g_free(image);
 }
-G_DEFINE_AUTOPTR_CLEANUP_FUNC(DiskImage, disk_image_free)
 
-static DiskImage *image_new(const char *path)
+GPtrArray *disk_image_array(void)
+{
+	return g_ptr_array_new_with_free_func(
+		(GDestroyNotify)disk_image_free);
+}
+
+DiskImage *disk_image_new(const char *path, const char *id, const char *format)
 {
 	DiskImage *image = g_new0(DiskImage, 1);
-	char *dot;
 
 	image->path = g_canonicalize_filename(path, NULL);
-	image->id = g_path_get_basename(image->path);
-	dot = strrchr(image->id, '.');
-	if (dot && dot != image->id)
-		*dot = '\0';
+	image->id = g_strdup(id);
+	image->format = g_strdup(format);
+	image->backing = disk_image_array();
 	return image;
+}
+
+static DiskImage *named_as_its_stem(const char *path)
+{
+	g_autofree char *id = g_path_get_basename(path);
+	char *dot = strrchr(id, '.');
+
+	if (dot && dot != id)
+		*dot = '\0';
+	return disk_image_new(path, id, NULL);
 }
 
 static bool is_there(const GPtrArray *images, const char *id)
@@ -61,7 +76,7 @@ static bool add_image(GPtrArray *images, const char *path, GError **error)
 		fleece_set_error(error, EINVAL, "an empty path");
 		return false;
 	}
-	image = image_new(path);
+	image = named_as_its_stem(path);
 	if (is_there(images, image->id)) {
 		fleece_set_error(error, EINVAL, "two images are called '%s'",
 			image->id);
@@ -74,8 +89,7 @@ static bool add_image(GPtrArray *images, const char *path, GError **error)
 GPtrArray *disk_images_parse(const char *list, GError **error)
 {
 	g_auto(GStrv) paths = g_strsplit(list, ";", -1);
-	g_autoptr(GPtrArray) images = g_ptr_array_new_with_free_func(
-		(GDestroyNotify)disk_image_free);
+	g_autoptr(GPtrArray) images = disk_image_array();
 	char **path = paths;
 
 	do {
@@ -119,8 +133,7 @@ static int open_image(const DiskImage *image, GError **error)
 	return fd;
 }
 
-const char *disk_image_format(const DiskImage *image, const char *asked,
-	GError **error)
+const char *disk_image_format(const DiskImage *image, GError **error)
 {
 	const char *said = g_str_has_suffix(image->path, ".qcow2") ? "qcow2" :
 								     "raw";
@@ -129,8 +142,8 @@ const char *disk_image_format(const DiskImage *image, const char *asked,
 	char start[16];
 	ssize_t got;
 
-	if (asked)
-		return asked;
+	if (image->format)
+		return image->format;
 	fd = open_image(image, error);
 	if (fd < 0)
 		return NULL;
@@ -191,7 +204,8 @@ int disk_image_lock(const DiskImage *image, GError **error)
 	}
 	if (has) {
 		fleece_set_error(error, EBUSY, "%s: it is open for writing: a "
-			"VM that runs is backed up through qmp=", image->path);
+			"VM that runs is backed up through its QMP socket or "
+			"libvirt", image->path);
 		return -1;
 	}
 	return autofd_steal(&fd);

@@ -3,7 +3,8 @@
  * domain-build.h - what the steps of a set-up with libvirt share
  *
  * domain-fleece.c prepares and connects, domain-plan.c decides what is in the
- * snapshot and since when, domain-point.c makes the instant.
+ * snapshot and since when, domain-point.c makes the instant.  Of a domain that
+ * is off, domain-off.c opens the images in place of that.
  */
 #pragma once
 
@@ -12,8 +13,10 @@
 #include <glib.h>
 
 #include "chain-plan.h"
+#include "disk-image.h"
 #include "domain-chain.h"
 #include "domain-fleece.h"
+#include "nbd-server.h"
 #include "owner.h"
 #include "virt-disk.h"
 
@@ -28,17 +31,21 @@ typedef struct {
 	ChainDisk *facts;     /* NULL without a chain */
 	ChainBase base;
 	char *base_name;      /* of libvirt's checkpoint; NULL: full */
+	NbdExportFacts *shown; /* what its server says of it; NULL: not asked
+				* yet */
 } DomainDisk;
 
 typedef struct {
 	const DomainRequest *request;
 	VirtHost *virt;
+	bool off;               /* the domain is */
 	Owner *owner;
 	VirtHardware *hardware;
 	GPtrArray *disks;       /* DomainDisks, all that have a medium */
 	GPtrArray *checkpoints; /* DomainCheckpoints; NULL without a chain */
 	DomainCheckpoint *next; /* the new one; NULL: none */
-	char *socket;           /* path */
+	char *socket;           /* path; NULL: the server is that of */
+	ImageHost *images;      /* of one that is off; NULL: not there yet */
 	gint64 paused_since;    /* monotonic us; 0: we have stopped nobody */
 	unsigned pause_undo;
 	gint64 frozen_since;    /* the same */
@@ -55,6 +62,17 @@ bool domain_plan_chain(DomainBuild *build, GError **error);
 
 /* The instant: from its return on the job runs and shows it. */
 bool domain_point(DomainBuild *build, GError **error);
+
+/* The instant of a domain that is off: its images are open, and nobody else
+ * writes. */
+bool domain_off_open(DomainBuild *build, GError **error);
+
+/* The disk's image, as libvirt would give it to QEMU; EOPNOTSUPP where it
+ * cannot be read without. */
+DiskImage *domain_off_image(const VirtDisk *disk, GError **error);
+
+/* What of the disk's bitmaps is in the images that are open. */
+void domain_off_judge(const ImageHost *images, ChainDisk *disk);
 
 /* What a set-up that fails has to say before its undo list is run. */
 void domain_point_unwind(DomainBuild *build);

@@ -64,11 +64,18 @@ bool domain_commit(const DomainRequest *request, const Fleece *fleece,
 	GError **error)
 {
 	VirtHost *virt = domain_host_virt(request->host);
-	g_autoptr(VirtCheckpoint) found = virt_checkpoint_find(virt,
-		request->uuid, fleece->checkpoint, error);
-	g_autofree char *description = found ?
-		committed(found, fleece, error) : NULL;
+	g_autoptr(VirtCheckpoint) found = NULL;
+	g_autofree char *description = NULL;
 
+	if (fleece->images) {
+		fleece_set_error(error, EOPNOTSUPP, "commit: the domain was "
+			"switched off, and only one that runs has new "
+			"checkpoints: the chain stays as it is");
+		return false;
+	}
+	found = virt_checkpoint_find(virt, request->uuid, fleece->checkpoint,
+		error);
+	description = found ? committed(found, fleece, error) : NULL;
 	if (!description || !virt_checkpoint_describe(virt, request->uuid,
 		    fleece->checkpoint, description, error)) {
 		g_prefix_error(error, "commit: ");

@@ -28,6 +28,7 @@ static void disk_free(DomainDisk *disk)
 	g_free(disk->scratch);
 	g_free(disk->base_name);
 	g_clear_pointer(&disk->facts, chain_disk_free);
+	g_clear_pointer(&disk->shown, nbd_export_facts_free);
 	g_free(disk);
 }
 
@@ -39,6 +40,7 @@ static void build_clear(DomainBuild *build)
 	g_clear_pointer(&build->checkpoints, g_ptr_array_unref);
 	g_clear_pointer(&build->next, domain_checkpoint_free);
 	g_clear_pointer(&build->socket, g_free);
+	g_clear_pointer(&build->images, image_host_free);
 	g_clear_pointer(&build->fleece, fleece_free);
 }
 
@@ -167,10 +169,9 @@ static void settle_content(const DomainDisk *disk, const DiskView *view,
 		chain->content_ms = disk->base.base->checkpoint->content_ms;
 }
 
-static bool check_size(const DomainDisk *disk, const NbdExportFacts *facts,
-	GError **error)
+static bool check_size(const DomainDisk *disk, GError **error)
 {
-	if (!disk->facts || disk->size == facts->size)
+	if (!disk->facts || disk->size == disk->shown->size)
 		return true;
 	fleece_set_error(error, EAGAIN, "disk %s: it was resized meanwhile",
 		disk->disk->target);
@@ -180,16 +181,26 @@ static bool check_size(const DomainDisk *disk, const NbdExportFacts *facts,
 typedef struct {
 	NbdServer server;
 	ServerPlan plan;
-	NbdSurvey *survey;
 	GHashTable *taken;
 } Serving;
+
+/* The bitmap of its base; what an export of a job's has is that. */
+static const char *bitmap_of(const DomainBuild *build, const DomainDisk *disk)
+{
+	const GPtrArray *bitmaps = disk->shown->bitmaps;
+
+	for (guint i = 0; disk->base_name && i < bitmaps->len; i++) {
+		if (!build->off ||
+		    g_str_equal(bitmaps->pdata[i], disk->base_name))
+			return bitmaps->pdata[i];
+	}
+	return NULL;
+}
 
 static bool show_disk(DomainBuild *build, const Serving *serving,
 	const DomainDisk *disk, GError **error)
 {
 	const DomainRequest *request = build->request;
-	g_autoptr(NbdExportFacts) facts = nbd_survey_ask(serving->survey,
-		disk->export, error);
 	ServedDisk served = {
 		.vm = request->vm,
 		.server = &serving->server,
@@ -197,24 +208,22 @@ static bool show_disk(DomainBuild *build, const Serving *serving,
 		.plan = &serving->plan,
 		.loops = request->loops,
 		.n_loops = request->n_loops,
-		.facts = facts,
+		.facts = disk->shown,
 		.id = disk->disk->target,
-		.written = true,
+		.bitmap = bitmap_of(build, disk),
+		.written = !build->off,
 	};
 	Fleece *fleece = build->fleece;
 
-	if (!facts || !check_size(disk, facts, error))
+	if (!check_size(disk, error))
 		return false;
-	if (disk->base_name)
-		served.bitmap = facts->bitmaps->len ?
-			facts->bitmaps->pdata[0] : NULL;
 	if (disk->base_name && !served.bitmap) {
 		fleece_set_error(error, EPROTO, "disk %s: QEMU does not show "
 			"what has changed", disk->disk->target);
 		return false;
 	}
 	served.chain = chain_of(build, disk);
-	served.scratch_fd = open_scratch(disk);
+	served.scratch_fd = build->off ? -1 : open_scratch(disk);
 	if (!served_disk_add(&served, fleece, serving->taken, error))
 		return false;
 	settle_content(disk, fleece->disks->pdata[fleece->disks->len - 1],
@@ -234,30 +243,59 @@ static bool show_all(DomainBuild *build, const Serving *serving,
 	return true;
 }
 
+static char *uri_of(const DomainBuild *build)
+{
+	g_autofree char *escaped = build->socket ?
+		g_uri_escape_string(build->socket, "/", FALSE) : NULL;
+
+	return escaped ? g_strdup_printf("nbd+unix:///?socket=%s", escaped) :
+			 g_strdup(image_host_uri(build->images));
+}
+
 /* These exports are no snapshot-access: what makes that unsafe in an old QEMU
  * (quirks.c) is not in the way of their reads. */
 static bool show(DomainBuild *build, GError **error)
 {
-	g_autofree char *escaped = g_uri_escape_string(build->socket, "/",
-		FALSE);
-	g_autofree char *uri = g_strdup_printf("nbd+unix:///?socket=%s",
-		escaped);
+	g_autofree char *uri = uri_of(build);
 	Serving serving = { .server = { .uri = uri,
 		.timeout_ms = settings(build)->timeout_ms } };
 	bool shown;
 
 	quirks_server_plan(true, &serving.plan);
-	serving.survey = nbd_survey_new(&serving.server, error);
-	if (!serving.survey) {
-		g_prefix_error(error, "%s: ", build->socket);
-		return false;
-	}
 	serving.taken = g_hash_table_new_full(g_str_hash, g_str_equal, g_free,
 		NULL);
 	shown = show_all(build, &serving, error);
 	g_hash_table_unref(serving.taken);
-	nbd_survey_free(serving.survey);
 	return shown;
+}
+
+static bool survey_all(DomainBuild *build, NbdSurvey *survey, GError **error)
+{
+	for (guint i = 0; i < build->disks->len; i++) {
+		DomainDisk *disk = build->disks->pdata[i];
+
+		if (!disk->chosen)
+			continue;
+		disk->shown = nbd_survey_ask(survey, disk->export, error);
+		if (!disk->shown)
+			return false;
+		if (build->off)
+			disk->size = disk->shown->size;
+	}
+	return true;
+}
+
+/* Asks what is exported. */
+static bool survey(DomainBuild *build, GError **error)
+{
+	g_autofree char *uri = uri_of(build);
+	const NbdServer server = { .uri = uri,
+		.timeout_ms = settings(build)->timeout_ms };
+	g_autoptr(NbdSurvey) asked = nbd_survey_new(&server, error);
+
+	if (!asked)
+		g_prefix_error(error, "%s: ", uri);
+	return asked && survey_all(build, asked, error);
 }
 
 /* --- all of it --- */
@@ -273,9 +311,6 @@ static void begin(DomainBuild *build)
 	build->disks = g_ptr_array_new_with_free_func(
 		(GDestroyNotify)disk_free);
 	fleece->view = settings(build)->view;
-	fleece->method = "libvirt";
-	fleece->method_reason = g_strdup_printf("libvirt runs it: %s",
-		virt_host_uri(build->virt));
 	fleece->disks = g_ptr_array_new();
 	fleece->chains = g_ptr_array_new_with_free_func(
 		(GDestroyNotify)disk_chain_free);
@@ -296,13 +331,37 @@ static void unwind(DomainBuild *build)
 		g_warning("%s; this is tried again", error->message);
 }
 
+static bool begin_job(DomainBuild *build, GError **error)
+{
+	build->fleece->method = "libvirt";
+	build->fleece->method_reason = g_strdup_printf("libvirt runs it: %s",
+		virt_host_uri(build->virt));
+	return prepare(build, error) && domain_point(build, error) &&
+		survey(build, error) && show(build, error);
+}
+
+/* What increments can start from is in the images. */
+static bool read_images(DomainBuild *build, GError **error)
+{
+	build->fleece->method = "image";
+	build->fleece->method_reason = g_strdup("the VM is switched off");
+	if (!domain_plan_disks(build, error) ||
+	    !domain_off_open(build, error) || !survey(build, error) ||
+	    !domain_plan_chain(build, error) || !show(build, error))
+		return false;
+	build->fleece->images = g_steal_pointer(&build->images);
+	return true;
+}
+
 Fleece *domain_fleece_new(const DomainRequest *request, GError **error)
 {
 	g_auto(DomainBuild) build = { .request = request };
 
 	begin(&build);
-	if (!prepare(&build, error) || !domain_point(&build, error) ||
-	    !show(&build, error)) {
+	if (!virt_domain_is_off(build.virt, request->uuid, &build.off, error))
+		return NULL;
+	if (!(build.off ? read_images(&build, error) :
+			  begin_job(&build, error))) {
 		unwind(&build);
 		return NULL;
 	}

@@ -65,7 +65,8 @@ static DomainDisk *disk_new(const DomainBuild *build, const VirtDisk *found)
 	disk->disk = found;
 	disk->chosen = is_disk(found) &&
 		globs_match(settings(build)->disks, found->target);
-	disk->export = domain_owner_export(build->owner, found->target);
+	disk->export = build->off ? g_strdup(found->target) :
+		domain_owner_export(build->owner, found->target);
 	disk->scratch = g_strdup_printf("%s/fleecefs-%s-%s",
 		settings(build)->scratch, build->owner->session,
 		found->target);
@@ -107,7 +108,7 @@ static bool check_iothreads(DomainBuild *build, GError **error)
 		"prevent it";
 	unsigned version = virt_host_qemu_version(build->virt);
 
-	if (!build->hardware->iothreads ||
+	if (build->off || !build->hardware->iothreads ||
 	    version >= QEMU_VERSION(9, 0, 0))
 		return true;
 	if (settings(build)->unsafe_qemu) {
@@ -146,13 +147,16 @@ static bool read_facts(DomainBuild *build, DomainDisk *disk, GError **error)
 	const char *uuid = build->request->uuid;
 	const char *target = disk->disk->target;
 
-	if (disk->chosen && !virt_domain_capacity(build->virt, uuid, target,
-		    &disk->size, error)) {
+	/* of one that is off, its server has said it */
+	if (disk->chosen && !build->off && !virt_domain_capacity(build->virt,
+		    uuid, target, &disk->size, error)) {
 		g_prefix_error(error, "disk %s: ", target);
 		return false;
 	}
 	disk->facts = domain_chain_disk(build->checkpoints, uuid, target,
 		disk->size);
+	if (build->off)
+		domain_off_judge(build->images, disk->facts);
 	disk->facts->keeps = keeps(disk);
 	disk->facts->read_only = disk->disk->read_only;
 	disk->facts->chosen = disk->chosen;
@@ -245,13 +249,13 @@ bool domain_plan_chain(DomainBuild *build, GError **error)
 {
 	g_autofree ChainDisk **all = NULL;
 
-	if (!settings(build)->chain) {
-		build->fleece->instant_ms = instant_now();
+	build->fleece->instant_ms = instant_now();
+	if (!settings(build)->chain)
 		return true;
-	}
 	if (!build->checkpoints && !gather(build, error))
 		return false;
 	all = all_facts(build);
 	return plan_bases(build, (const ChainDisk *const *)all, error) &&
-		plan_next(build, (const ChainDisk *const *)all, error);
+		(build->off || plan_next(build,
+			(const ChainDisk *const *)all, error));
 }

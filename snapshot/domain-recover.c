@@ -131,7 +131,12 @@ bool domain_recover(VirtHost *host, const char *vm, const char *uuid,
 	g_autoptr(GError) failure = NULL;
 	g_autoptr(VirtJob) job = NULL;
 	g_autoptr(Owner) note = NULL;
+	bool off;
 
+	if (!virt_domain_is_off(host, uuid, &off, error))
+		return false;
+	if (off) /* without QEMU is no job, nor can a checkpoint be deleted */
+		return true;
 	if (!read_job(host, uuid, &job, error))
 		return false;
 	note = read_note(host, uuid, &failure);

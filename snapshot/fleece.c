@@ -50,6 +50,7 @@ void fleece_free(Fleece *fleece)
 	g_free(fleece->method_reason);
 	g_free(fleece->domain_xml);
 	g_free(fleece->checkpoint);
+	image_host_free(fleece->images);
 	g_free(fleece);
 }
 

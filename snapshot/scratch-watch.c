@@ -131,7 +131,8 @@ static bool survey(const ScratchWatch *watch, Look *look)
 			vm_snapshot(vms->pdata[i]) : NULL;
 		enum snapshot_state state = SNAPSHOT_RELEASED;
 
-		if (snapshot) {
+		/* one that is read from images needs none */
+		if (snapshot && !snapshot_fleece(snapshot)->images) {
 			snapshot_check_scratch(snapshot);
 			state = snapshot_get_state(snapshot, NULL);
 		}

@@ -41,7 +41,6 @@ void vm_config_free(VmConfig *config)
 	g_free(config->nbd);
 	g_free(config->domain);
 	g_clear_pointer(&config->images, g_ptr_array_unref);
-	g_free(config->format);
 	settings_free(config->settings);
 	g_free(config);
 }
@@ -55,7 +54,6 @@ VmConfig *vm_config_copy(const VmConfig *config)
 	copy->nbd = g_strdup(config->nbd);
 	copy->domain = g_strdup(config->domain);
 	copy->images = config->images ? g_ptr_array_ref(config->images) : NULL;
-	copy->format = g_strdup(config->format);
 	copy->settings = settings_copy(config->settings);
 	return copy;
 }
@@ -217,7 +215,7 @@ static int compare_domains(gconstpointer a, gconstpointer b)
 		(*(DomainName *const *)b)->name);
 }
 
-/* Those that run now; sorted, as in list_directory(). */
+/* Sorted, as in list_directory(). */
 static GPtrArray *list_domains(const Source *source, GError **error)
 {
 	g_autoptr(GHashTable) taken = g_hash_table_new_full(g_str_hash,
@@ -264,9 +262,8 @@ static bool conf_key(VmConfig *config, const char *key, const char *value,
 		g_clear_pointer(&config->images, g_ptr_array_unref);
 		config->images = disk_images_parse(value, error);
 		return config->images;
-	} else if (g_str_equal(key, "format") && is_word(value)) {
-		g_free(config->format);
-		config->format = g_strdup(value);
+	} else if (g_str_equal(key, "format")) {
+		return is_word(value); /* set_format() */
 	} else if (g_str_equal(key, "disks")) {
 		g_free(config->settings->disks);
 		config->settings->disks = g_strdup(value);
@@ -315,6 +312,18 @@ static bool check_group(const VmConfig *config, char **keys, GError **error)
 			     settings_check(config->settings, false, error);
 }
 
+/* The images may come behind it. */
+static void set_format(const VmConfig *config, GKeyFile *file,
+	const char *group)
+{
+	for (guint i = 0; config->images && i < config->images->len; i++) {
+		DiskImage *image = config->images->pdata[i];
+
+		image->format = g_key_file_get_string(file, group, "format",
+			NULL);
+	}
+}
+
 static bool conf_group(Source *source, GKeyFile *file, const char *group,
 	GHashTable *taken, GError **error)
 {
@@ -331,6 +340,7 @@ static bool conf_group(Source *source, GKeyFile *file, const char *group,
 			"qmp=, nbd= and image=", source->spec, group);
 		return false;
 	}
+	set_format(config, file, group);
 	if (!check_group(config, keys, error)) {
 		g_prefix_error(error, "%s: group [%s]: ", source->spec, group);
 		return false;
@@ -485,9 +495,9 @@ bool source_needs_scratch(const Source *source)
 	return any;
 }
 
-bool source_has_images(const Source *source)
+bool source_may_be_off(const Source *source)
 {
-	bool any = false;
+	bool any = source->domains;
 
 	for (guint i = 0; source->fixed && i < source->fixed->len; i++) {
 		const VmConfig *config = source->fixed->pdata[i];

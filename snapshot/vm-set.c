@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "fleece-error.h"
-#include "image-host.h"
 #include "scratch-watch.h"
 
 /* VMs acted on at once. They wait for QEMU nearly all of the time. */
@@ -77,37 +76,11 @@ static bool start_loops(VmSet *set, GError **error)
 	return true;
 }
 
-static void start_image_host(VmSet *set, const VmConfig *config)
+static bool start_starter(VmSet *set, GError **error)
 {
-	g_autoptr(GError) error = NULL;
-	ImageHost *host = image_host_new(config->name, config->images,
-		config->format, &error);
-
-	if (host)
-		g_hash_table_insert(set->context.images,
-			g_strdup(config->name), host);
-	else
-		g_warning("%s", error->message);
-}
-
-/* All of a .conf: they stay as they are now.  One that cannot start costs its
- * own VM alone. */
-static bool start_images(VmSet *set, GError **error)
-{
-	g_autoptr(GPtrArray) configs = NULL;
-
-	set->context.images = g_hash_table_new_full(g_str_hash, g_str_equal,
-		g_free, (GDestroyNotify)image_host_free);
-	if (!source_has_images(set->source))
-		return true;
-	configs = source_list(set->source, error);
-	for (guint i = 0; configs && i < configs->len; i++) {
-		const VmConfig *config = configs->pdata[i];
-
-		if (config->images)
-			start_image_host(set, config);
-	}
-	return configs;
+	if (source_may_be_off(set->source))
+		set->context.starter = image_starter_new(error);
+	return set->context.starter || !source_may_be_off(set->source);
 }
 
 static bool look_at_domains(void *opaque)
@@ -144,7 +117,7 @@ VmSet *vm_set_new_take(Source *source, Guardian *guardian,
 		(GDestroyNotify)vm_free);
 	set->present = g_hash_table_new_full(g_str_hash, g_str_equal, g_free,
 		NULL);
-	if (!start_images(set, error) || !start_loops(set, error) ||
+	if (!start_starter(set, error) || !start_loops(set, error) ||
 	    !start_domains(set, error))
 		return NULL;
 	set->watch = scratch_watch_new(set, settings);
@@ -262,7 +235,7 @@ void vm_set_free(VmSet *set)
 	g_thread_pool_free(set->workers, FALSE, TRUE);
 	g_hash_table_unref(set->vms);
 	g_hash_table_unref(set->present);
-	g_hash_table_unref(set->context.images);
+	image_starter_free(set->context.starter);
 	for (unsigned i = 0; i < set->context.n_loops; i++)
 		nbd_loop_free(set->context.loops[i]);
 	g_free(set->context.loops);

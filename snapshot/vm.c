@@ -153,6 +153,7 @@ static DomainRequest domain_request(const Vm *vm)
 		.host = vm->context->domains,
 		.settings = vm->config->settings,
 		.guardian = vm->context->guardian,
+		.starter = vm->context->starter,
 		.undo = vm->undo,
 		.loops = vm->context->loops,
 		.n_loops = vm->context->n_loops,
@@ -186,27 +187,16 @@ static Fleece *attach(const Vm *vm, const char *uri, GError **error)
 }
 
 /* The fourth: nobody writes, as long as its images are open. */
-static ImageHost *image_host(const Vm *vm)
-{
-	return g_hash_table_lookup(vm->context->images, vm->config->name);
-}
-
 static Fleece *read_images(const Vm *vm, GError **error)
 {
-	ImageHost *host = image_host(vm);
-	unsigned timeout = vm->config->settings->timeout_ms;
-	Fleece *fleece;
+	const VmConfig *config = vm->config;
+	g_autoptr(ImageHost) host = image_host_new(vm->context->starter,
+		config->name, config->images, config->settings->timeout_ms,
+		error);
+	Fleece *fleece = host ? attach(vm, image_host_uri(host), error) : NULL;
 
-	if (!host) {
-		fleece_set_error(error, ENOENT, "no qemu-storage-daemon could "
-			"be started to read its images");
-		return NULL;
-	}
-	if (!image_host_open(host, timeout, error))
-		return NULL;
-	fleece = attach(vm, image_host_uri(host), error);
-	if (!fleece)
-		image_host_close(host, timeout, NULL);
+	if (fleece)
+		fleece->images = g_steal_pointer(&host);
 	return fleece;
 }
 
@@ -221,14 +211,15 @@ static Snapshot *take(Vm *vm, GError **error)
 }
 
 /* Takes what was made in QEMU out of it. */
-static bool unmake(Vm *vm, GError **error)
+static bool unmake(Vm *vm, const Snapshot *snapshot, GError **error)
 {
 	unsigned timeout = vm->config->settings->timeout_ms;
+	const Fleece *fleece = snapshot_fleece(snapshot);
 
+	if (fleece->images)
+		return image_host_end(fleece->images, error);
 	if (vm->config->qmp)
 		return fleece_undo(vm->undo, vm->config->qmp, timeout, error);
-	if (vm->config->images)
-		return image_host_close(image_host(vm), timeout, error);
 	return !vm->config->domain ||
 		undo_list_run_at(vm->undo, address(vm), timeout, error);
 }
@@ -264,7 +255,8 @@ bool vm_look(Vm *vm)
 	g_autoptr(Snapshot) snapshot = vm->config->domain ? vm_snapshot(vm) :
 							    NULL;
 
-	if (!snapshot || snapshot_get_state(snapshot, NULL) != SNAPSHOT_LIVE)
+	if (!snapshot || snapshot_fleece(snapshot)->images ||
+	    snapshot_get_state(snapshot, NULL) != SNAPSHOT_LIVE)
 		return false;
 	if (domain_is_stuck(vm->context->domains, vm->config->domain))
 		snapshot_break(snapshot, "the guest was stopped because a "
@@ -361,7 +353,7 @@ bool vm_break(Vm *vm, GError **error)
 		return false;
 	}
 	if (!vm->undo || undo_list_wait_scratch(vm->undo, BREAK_MS, &failure))
-		unmake(vm, &failure);
+		unmake(vm, snapshot, &failure);
 	/* one that cannot be taken out yet stays as it is */
 	if (!failure || failure->code != ETIMEDOUT)
 		snapshot_end(snapshot, false);
@@ -414,7 +406,7 @@ bool vm_release(Vm *vm, bool force, GError **error)
 			"taken, committed or released");
 		return false;
 	}
-	undone = unmake(vm, &failure);
+	undone = unmake(vm, snapshot, &failure);
 	snapshot_end(snapshot, !undone);
 	return finish(vm, NULL, failure, error);
 }

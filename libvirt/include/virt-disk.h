@@ -10,6 +10,13 @@
 
 #include <glib.h>
 
+/* A layer of an image below that of the disk. */
+typedef struct {
+	char *kind;
+	char *format;
+	char *path; /* NULL: neither a file nor a block device */
+} VirtLayer;
+
 typedef struct {
 	char *target;    /* "vda": what libvirt calls it */
 	char *device;    /* "disk", "lun", "cdrom", "floppy" */
@@ -18,6 +25,13 @@ typedef struct {
 	bool read_only;
 	bool shareable;  /* others may write to it */
 	bool has_medium;
+	char *path;          /* of its source, where that is a file or a block
+			      * device; else NULL */
+	GPtrArray *backing;  /* VirtLayers that the XML says are below, the
+			      * highest first */
+	bool ends;           /* it says, too, that below these is none */
+	const char *special; /* an element that says how the source has to be
+			      * read, as "encryption", static; or NULL */
 } VirtDisk;
 
 typedef struct {

@@ -18,8 +18,12 @@ typedef struct {
 	char *name;
 } VirtDomain;
 
-/* The domains that run, or are paused; freed with the array. */
+/* The domains, whether they run or not; freed with the array. */
 GPtrArray *virt_domains(VirtHost *host, GError **error);
+
+/* Whether it has no QEMU. */
+bool virt_domain_is_off(VirtHost *host, const char *uuid, bool *off,
+	GError **error);
 
 enum virt_state {
 	VIRT_STATE_RUNS,

@@ -16,10 +16,19 @@
 bool qmp_blockdev_add_scratch(QmpClient *client, const char *node,
 	const char *path, GError **error);
 
-/* A node over an image file, or a block device, with its backing chain; for
- * reading. */
+/* An image file, or a block device. */
+typedef struct {
+	const char *path;
+	const char *format; /* its driver */
+} QmpLayer;
+
+/*
+ * A node over an image with its backing chain, for reading: n layers, the
+ * image itself first.  What is below the last is as that one says; with ends,
+ * nothing is.
+ */
 bool qmp_blockdev_add_image(QmpClient *client, const char *node,
-	const char *path, const char *format, GError **error);
+	const QmpLayer *layers, size_t n, bool ends, GError **error);
 
 typedef struct {
 	const char *node;   /* its name */

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * domain-fleece.h - the point-in-time view of a VM that libvirt runs
+ * domain-fleece.h - the point-in-time view of a domain of libvirt's
  *
  * libvirt begins a backup job in pull mode, with the chain's next checkpoint
  * in the same step; that is the instant of all disks.  QEMU shows them at a
- * unix socket, read-only.  All functions block.
+ * unix socket, read-only.  Of a domain that is off, which cannot have a job,
+ * the images are read instead (image-host.h).  All functions block.
  */
 #pragma once
 
@@ -15,6 +16,7 @@
 #include "domain-host.h"
 #include "fleece.h"
 #include "guardian.h"
+#include "image-starter.h"
 #include "nbd-loop.h"
 #include "settings.h"
 #include "undo.h"
@@ -25,20 +27,21 @@ typedef struct {
 	DomainHost *host;
 	const Settings *settings;
 	Guardian *guardian;
+	const ImageStarter *starter;
 	UndoList *undo;     /* empty, of this guardian and the host's URI */
 	NbdLoop *const *loops;
 	unsigned n_loops;
 } DomainRequest;
 
 /*
- * Begins the job and connects to its exports.  On failure everything is
- * undone where that is possible; what is not stays in request->undo.  EBUSY
- * where others have a job there.
+ * Begins the job and connects to its exports, or reads the images.  On failure
+ * everything is undone where that is possible; what is not stays in
+ * request->undo.  EBUSY where others have a job there, or an image open.
  */
 Fleece *domain_fleece_new(const DomainRequest *request, GError **error);
 
 /* Commits the checkpoint, and deletes those that are older than is to be
- * kept.  The job still runs. */
+ * kept.  The job still runs.  EOPNOTSUPP where the domain was off. */
 bool domain_commit(const DomainRequest *request, const Fleece *fleece,
 	GError **error);
 

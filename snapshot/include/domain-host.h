@@ -50,8 +50,8 @@ void domain_host_stop(DomainHost *host);
 /* There is something to look at.  Any thread. */
 void domain_host_wake(DomainHost *host);
 
-/* The DomainNames of those that run, freed with the array.  Any thread; does
- * not wait for libvirt once it was started. */
+/* The DomainNames of all, freed with the array.  Any thread; does not wait for
+ * libvirt once it was started. */
 GPtrArray *domain_host_list(DomainHost *host, GError **error);
 
 /* The connection behind it, which belongs to it. */

@@ -13,6 +13,7 @@
 #include <glib.h>
 
 #include "guardian.h"
+#include "image-host.h"
 #include "nbd-loop.h"
 #include "quirks.h"
 #include "settings.h"
@@ -46,6 +47,7 @@ typedef struct {
 	enum view view;        /* what it was built for */
 	char *domain_xml;      /* of a libvirt domain; else NULL */
 	char *checkpoint;      /* libvirt's, pending; else NULL */
+	ImageHost *images;     /* of a VM that is switched off; else NULL */
 } Fleece;
 
 /*

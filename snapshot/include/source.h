@@ -8,7 +8,7 @@
  *   a GKeyFile          one VM for each group: qmp=, nbd= or image=, and
  *                       settings
  *   an NBD URI          what one server exports, as one VM
- *   a libvirt URI       one VM for each domain that runs
+ *   a libvirt URI       one VM for each domain, whether it runs or not
  *
  * A Source never changes: any thread may use it.
  */
@@ -27,8 +27,7 @@ typedef struct {
 	char *qmp;          /* absolute path of its QMP socket; or NULL, and */
 	char *nbd;          /* the URI of a server that others have set up */
 	char *domain;       /* or the UUID of one of source_domains() */
-	GPtrArray *images;  /* or DiskImages of a VM that is switched off, */
-	char *format;       /* all of this; NULL: as their names say */
+	GPtrArray *images;  /* or DiskImages of a VM that is switched off */
 	Settings *settings; /* the mount's, with the group's own values */
 } VmConfig;
 
@@ -49,7 +48,7 @@ const char *source_spec(const Source *source);
 bool source_needs_scratch(const Source *source);
 
 /* Whether it may have VMs that are switched off. */
-bool source_has_images(const Source *source);
+bool source_may_be_off(const Source *source);
 
 /* The libvirt behind it, which belongs to it; NULL where it is none. */
 DomainHost *source_domains(const Source *source);

@@ -18,6 +18,7 @@
 
 #include "domain-host.h"
 #include "guardian.h"
+#include "image-starter.h"
 #include "nbd-loop.h"
 #include "snapshot.h"
 #include "source.h"
@@ -30,8 +31,7 @@ typedef struct {
 	NbdLoop **loops;
 	unsigned n_loops;
 	DomainHost *domains; /* of the VMs that are domains */
-	GHashTable *images;  /* VM's name -> ImageHost of one switched off; not
-			      * of one whose host could not start */
+	ImageStarter *starter; /* for those that are switched off */
 } VmContext;
 
 Vm *vm_new(const VmConfig *config, const VmContext *context);

@@ -167,9 +167,15 @@ class Libvirtd:
             raise VirshError(f"virsh {' '.join(map(str, words))}: {error}")
         return out.strip()
 
-    def start(self, name, drives, devices="", features="", memory=64,
-              paused=False, boot=""):
-        """Define and start a domain; boot is more of its <os>."""
+    def start(self, name, drives, paused=False, **more):
+        """Define and start a domain; more as in define()."""
+        domain = self.define(name, drives, **more)
+        domain.start(paused)
+        return domain
+
+    def define(self, name, drives, devices="", features="", memory=64,
+               boot=""):
+        """Define a domain; boot is more of its <os>."""
         path = f"{self.directory}/{name}.xml"
         with open(path, "w", encoding="utf-8") as file:
             file.write(
@@ -180,9 +186,7 @@ class Libvirtd:
                 f"{''.join(drive.xml() for drive in drives)}"
                 f"<memballoon model='none'/>{devices}</devices></domain>")
         self.virsh("define", path)
-        domain = Domain(self, name)
-        domain.start(paused)
-        return domain
+        return Domain(self, name)
 
 
 class Domain:

@@ -3,6 +3,7 @@
 
 import os
 
+import images
 import scene
 
 KEPT = {"CAP_DAC_OVERRIDE": 1, "CAP_DAC_READ_SEARCH": 2,
@@ -37,3 +38,24 @@ def test_root_is_confined(tmp, vm_factory, mount_factory):
     one.assert_shown(mnt)
     mnt.umount()
     one.assert_as_before()
+
+
+def test_who_starts_programs_for_it(tmp, mount_factory):
+    """Where images may be read, a third process has no seccomp filter, and
+    not one right more; nor has what it starts."""
+    images.make("raw", f"{tmp}/va.raw", images.MiB, seed=1)
+    with open(f"{tmp}/site.conf", "w", encoding="ascii") as file:
+        print(f"[off]\nimage={tmp}/va.raw", file=file)
+    mnt = mount_factory(f"{tmp}/site.conf")
+    most = sum(1 << number for number in KEPT.values())
+    _, _, ours, bound = rights(facts(os.getpid(), os.getpid()))
+    starter, = (pid for pid in mnt.processes()
+                if facts(pid, pid)["Name"] == "fleecefs-images\n")
+    with open(f"/proc/{starter}/task/{starter}/children",
+              encoding="ascii") as file:
+        reader, = map(int, file.read().split())
+    assert facts(reader, reader)["Name"].startswith("qemu-storage")
+    for pid in (starter, reader):
+        assert rights(facts(pid, pid)) == (
+            1, 0, ours & most, bound & most), pid
+    mnt.umount()

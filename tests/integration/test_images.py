@@ -33,10 +33,15 @@ def image(tmp, fmt, name="va", size=3 * images.MiB + 512):
 
 def servers(mnt):
     """The pids of the mount's qemu-storage-daemons."""
-    return [int(pid) for pid in subprocess.run(
-        ["ps", "--ppid", str(mnt.pid), "-o", "pid="],
-        stdout=subprocess.PIPE, text=True, check=False).stdout.split()
-        if "qemu-storage-daemon" in ours.command_line(int(pid))]
+    return [pid for starter in children(mnt.pid) for pid in children(starter)
+            if "qemu-storage-daemon" in ours.command_line(pid)]
+
+
+def children(pid):
+    """The pids of a process's children."""
+    return [int(child) for child in subprocess.run(
+        ["ps", "--ppid", str(pid), "-o", "pid="], stdout=subprocess.PIPE,
+        text=True, check=False).stdout.split()]
 
 
 def content(path, fmt):
@@ -105,12 +110,14 @@ def test_locked(tmp, mount_factory, fmt):
 
     mnt = mount_factory(conf(tmp, f"image={path}"), "snapshot=mkdir")
     assert write().returncode == 0
+    assert servers(mnt) == []
     os.mkdir(mnt.join("off"))
     before = shown(mnt)
     refused = write()
     assert refused.returncode and '"write" lock' in refused.stderr
     assert shown(mnt) == before
     os.rmdir(mnt.join("off"))
+    assert servers(mnt) == []
     assert write().returncode == 0
     mnt.umount()
 
@@ -131,7 +138,8 @@ def test_vm_runs(tmp, vm_factory, mount_factory, fmt):
 
 
 def test_server_ends_with_the_daemon(tmp, mount_factory):
-    """However that ends; and where the server dies, reads fail at once."""
+    """However that ends; and where the server dies, reads fail at once, and
+    the next snapshot has another."""
     path = image(tmp, "raw")
     mnt = mount_factory(conf(tmp, f"image={path}"))
     pid, = servers(mnt)
@@ -143,9 +151,14 @@ def test_server_ends_with_the_daemon(tmp, mount_factory):
     pid, = servers(mnt)
     os.kill(pid, signal.SIGKILL)
     wait_for(lambda: error_of(shown, mnt) == "EIO", what="an error")
-    assert error_of(os.rmdir, mnt.join("off")) != "none"
-    assert not os.path.exists(mnt.join("off", "vm.json"))
-    assert error_of(os.mkdir, mnt.join("off")) != "none"
+    os.rmdir(mnt.join("off"))
+    os.mkdir(mnt.join("off"))
+    assert shown(mnt) == content(path, "raw")
+    starter, = (pid for pid in children(mnt.pid) if children(pid))
+    os.kill(starter, signal.SIGKILL)
+    wait_for(lambda: mnt.vm_status("off")["state"] == "gone", what="its end")
+    os.rmdir(mnt.join("off"))
+    assert error_of(os.mkdir, mnt.join("off")) == "ENOENT"
     assert "qemu-storage-daemon" in mnt.vm_status("off")["error"]
     mnt.umount()
 

@@ -131,6 +131,7 @@ def test_mkdir(tmp, libvirt, mount_factory):
     os.rmdir(mnt.join("db01"))
     assert late.job() == "None"
     late.virsh("destroy")
+    late.virsh("undefine")
     wait_for(lambda: "db01" not in str(mnt.status()["vms"]),
              what="the domain's end to be seen")
     os.mkdir(mnt.join("web01"))

@@ -272,6 +272,39 @@ static const ScriptedStep argument_steps[] = {
 	{ "cont", NULL, RETURN("{}") },
 };
 
+/* The layers of an image are in each other. */
+static void test_image(void)
+{
+#define FILE(path) "\"file\": {\"driver\": \"file\", \"filename\": \"" \
+	path "\", \"read-only\": true}"
+#define LAYER(driver, path) "\"driver\": \"" driver "\", " \
+	"\"read-only\": true, " FILE(path)
+#define ADD(options) { "blockdev-add", "{" options ", " \
+	"\"node-name\": \"n\"}", RETURN("{}") }
+	static const ScriptedStep steps[] = {
+		ADD(LAYER("qcow2", "/a")),
+		ADD(LAYER("qcow2", "/a") ", \"backing\": null"),
+		ADD(LAYER("qcow2", "/a") ", \"backing\": {"
+			LAYER("qcow2", "/b") "}"),
+		ADD(LAYER("qcow2", "/a") ", \"backing\": {"
+			LAYER("qcow2", "/b") ", \"backing\": {"
+			LAYER("raw", "/c") "}}"),
+	};
+	static const QmpLayer layers[] = { { "/a", "qcow2" },
+		{ "/b", "qcow2" }, { "/c", "raw" } };
+	g_auto(Session) session = session_start(steps, G_N_ELEMENTS(steps));
+	QmpClient *client = session.client;
+
+	g_assert_true(qmp_blockdev_add_image(client, "n", layers, 1, false,
+		NULL));
+	g_assert_true(qmp_blockdev_add_image(client, "n", layers, 1, true,
+		NULL));
+	g_assert_true(qmp_blockdev_add_image(client, "n", layers, 2, false,
+		NULL));
+	g_assert_true(qmp_blockdev_add_image(client, "n", layers, 3, true,
+		NULL));
+}
+
 static void test_arguments(void)
 {
 	const QmpFilter filter = { "c", "d", "s", 0, NULL };
@@ -494,6 +527,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/qmp-commands/below", test_below);
 	g_test_add_func("/qmp-commands/qom", test_qom);
 	g_test_add_func("/qmp-commands/arguments", test_arguments);
+	g_test_add_func("/qmp-commands/image", test_image);
 	g_test_add_func("/qmp-commands/transaction", test_transaction);
 	g_test_add_func("/qmp-commands/job-cancel", test_job_cancel);
 	g_test_add_func("/qmp-commands/job-stays", test_job_stays);

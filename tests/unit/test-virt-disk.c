@@ -176,6 +176,78 @@ static void test_disk(gconstpointer data)
 	check("", this->xml, this->expected);
 }
 
+/* --- where its bytes are: "/a > qcow2 /b > raw /c .": '.' is the end --- */
+
+static char *describe_layers(const VirtDisk *disk)
+{
+	GString *text = g_string_new(disk->path ? disk->path : "-");
+
+	for (guint i = 0; i < disk->backing->len; i++) {
+		const VirtLayer *layer = disk->backing->pdata[i];
+
+		g_string_append_printf(text, " > %s %s %s", layer->kind,
+			layer->format, layer->path ? layer->path : "-");
+	}
+	if (disk->ends)
+		g_string_append(text, " .");
+	if (disk->special)
+		g_string_append_printf(text, " %s", disk->special);
+	return g_string_free(text, FALSE);
+}
+
+#define LAYER(kind, inner) "<backingStore type='" kind "'>" inner \
+	"</backingStore>"
+#define END "<backingStore/>"
+#define FORMAT(name) "<format type='" name "'/>"
+
+static const DiskCase layer_cases[] = {
+	{ "file", SOURCE VDA, "/a" },
+	{ "block", "<source dev='/dev/a'/>" VDA, "/dev/a" },
+	{ "network", "<source protocol='rbd' name='pool/a'/>" VDA, "-" },
+	{ "volume", "<source pool='p' volume='v'/>" VDA, "-" },
+	{ "none", VDA, "-" },
+	{ "end", SOURCE END VDA, "/a ." },
+	{ "one", SOURCE LAYER("file", FORMAT("qcow2")
+		"<source file='/b'/>") VDA, "/a > file qcow2 /b" },
+	{ "two-and-end", LAYER("file", FORMAT("qcow2") "<source file='/b'/>"
+		LAYER("block", FORMAT("raw") "<source dev='/c'/>" END))
+		SOURCE VDA, "/a > file qcow2 /b > block raw /c ." },
+	{ "deepest-first", SOURCE LAYER("file", LAYER("file",
+		FORMAT("raw") "<source file='/c'/>") FORMAT("qcow2")
+		"<source file='/b'/>"), "/a > file qcow2 /b > file raw /c" },
+	{ "network-below", SOURCE LAYER("network", FORMAT("qcow2")
+		"<source protocol='nbd' name='b'/>"),
+		"/a > network qcow2 -" },
+	{ "twice", SOURCE LAYER("file", "<source file='/b'/>")
+		LAYER("file", "<source file='/c'/>"), "/a > file raw /c" },
+	{ "in-nothing", SOURCE "<backingStore><source file='/b'/>"
+		"</backingStore>", "/a ." },
+	{ "of-a-mirror", SOURCE "<mirror type='file'><source file='/m'/>"
+		LAYER("file", "<source file='/b'/>") "</mirror>", "/a" },
+	{ "encrypted", "<source file='/a'><encryption format='luks'/>"
+		"</source>", "/a encryption" },
+	{ "encrypted-old", SOURCE "<encryption format='qcow'/>",
+		"/a encryption" },
+	{ "slice", "<source file='/a'><slices><slice type='storage'/>"
+		"</slices></source>", "/a slices" },
+	{ "slice-below", SOURCE LAYER("file", "<source file='/b'><slices/>"
+		"</source>"), "/a > file raw /b slices" },
+};
+
+static void test_layers(gconstpointer data)
+{
+	const DiskCase *this = data;
+	g_autofree char *disk = g_strdup_printf(DISK("file", "disk", "%s"),
+		this->xml);
+	g_autofree char *xml = domain("", disk);
+	g_autoptr(VirtHardware) hardware = virt_hardware_parse(xml, NULL);
+	g_autofree char *text = NULL;
+
+	g_assert_nonnull(hardware);
+	text = describe_layers(hardware->disks->pdata[0]);
+	g_assert_cmpstr(text, ==, this->expected);
+}
+
 /* A disk elsewhere is what a backup, or somebody's note, says. */
 static void test_elsewhere(void)
 {
@@ -289,6 +361,12 @@ int main(int argc, char **argv)
 			disk_cases[i].name, NULL);
 
 		g_test_add_data_func(path, &disk_cases[i], test_disk);
+	}
+	for (size_t i = 0; i < G_N_ELEMENTS(layer_cases); i++) {
+		g_autofree char *path = g_strconcat("/virt-disk/layers/",
+			layer_cases[i].name, NULL);
+
+		g_test_add_data_func(path, &layer_cases[i], test_layers);
 	}
 	g_test_add_func("/virt-disk/elsewhere", test_elsewhere);
 	g_test_add_func("/virt-disk/iothreads", test_iothreads);

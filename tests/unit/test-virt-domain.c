@@ -31,6 +31,27 @@ static void test_list(void)
 	g_assert_cmpuint(virt_domain_number(host, NOBODY), ==, 0);
 }
 
+/* It is listed all the same, and has the XML that it would start with. */
+static void test_off(void)
+{
+	g_autoptr(VirtHost) host = rig();
+	g_autoptr(GPtrArray) domains = NULL;
+	g_autofree char *xml = NULL;
+	bool off = true;
+
+	g_assert_true(virt_domain_is_off(host, VIRT_RIG_UUID, &off, NULL));
+	g_assert_false(off);
+	virt_rig_shut_off(host);
+	g_assert_true(virt_domain_is_off(host, VIRT_RIG_UUID, &off, NULL));
+	g_assert_true(off);
+	domains = virt_domains(host, NULL);
+	g_assert_nonnull(domains);
+	g_assert_cmpuint(domains->len, ==, 1);
+	xml = virt_domain_xml(host, VIRT_RIG_UUID, NULL);
+	g_assert_nonnull(xml);
+	g_assert_true(g_str_has_prefix(xml, "<domain type='test'>"));
+}
+
 static void assert_state(VirtHost *host, enum virt_state expected)
 {
 	enum virt_state state;
@@ -116,7 +137,10 @@ static void refuse_everything(VirtHost *host, int code)
 	enum virt_state state;
 	unsigned count;
 	uint64_t size;
+	bool off;
 
+	assert_refused(virt_domain_is_off(host, NOBODY, &off, &error), &error,
+		code);
 	assert_refused(virt_domain_state(host, NOBODY, &state, &error), &error,
 		code);
 	assert_refused(virt_domain_suspend(host, NOBODY, 0, &error), &error,
@@ -166,6 +190,7 @@ int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
 	g_test_add_func("/virt-domain/list", test_list);
+	g_test_add_func("/virt-domain/off", test_off);
 	g_test_add_func("/virt-domain/state", test_state);
 	g_test_add_func("/virt-domain/facts", test_facts);
 	g_test_add_func("/virt-domain/note", test_note);

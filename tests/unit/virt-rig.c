@@ -43,6 +43,13 @@ VirtHost *virt_rig_new(const char *outside, const char *devices)
 	return host;
 }
 
+void virt_rig_shut_off(VirtHost *host)
+{
+	g_autoptr(VirtDomainHandle) domain = lookup(host);
+
+	g_assert_cmpint(virDomainDestroy(domain), ==, 0);
+}
+
 void virt_rig_add_checkpoint(VirtHost *host, const char *name,
 	const char *description, const char *disks)
 {

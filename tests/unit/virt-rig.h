@@ -18,6 +18,9 @@
 /* A domain that runs, with these elements outside and within <devices>. */
 VirtHost *virt_rig_new(const char *outside, const char *devices);
 
+/* From here on the domain is off. */
+void virt_rig_shut_off(VirtHost *host);
+
 /* A checkpoint of these disks, "vda vdb"; description NULL: it has none. */
 void virt_rig_add_checkpoint(VirtHost *host, const char *name,
 	const char *description, const char *disks);
