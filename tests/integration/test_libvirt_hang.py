@@ -16,7 +16,7 @@ import files
 import fleecectl
 from deadline import wait_for
 from libvirtd import VirshError
-from test_libvirt import drive, kill_all, read
+from test_libvirt import drive, read
 from test_libvirt_chain import CHAIN, night
 
 FULL = bool(os.environ.get("FLEECEFS_TESTS_FULL"))
@@ -110,7 +110,7 @@ def test_killed_while_the_guest_is_stopped(tmp, libvirt, mount_factory,
     maker = subprocess.Popen(["mkdir", mnt.join("web01")],
                              stderr=subprocess.DEVNULL)
     wait_for(lambda: is_stopped_by_us(domain), what="the pause")
-    kill_all(mnt, domain, also_guardian=guardian)
+    mnt.kill(guardian)
     maker.wait(60)
     wait_for(lambda: not mnt.processes(), what="the end of all")
     subprocess.run(["umount", "-l", mnt.path], check=False,

@@ -20,7 +20,7 @@ import pytest
 import guest
 import images
 from deadline import wait_for
-from test_libvirt import dirty_ranges, drive, guest_writes, kill_all, read
+from test_libvirt import dirty_ranges, drive, guest_writes, read
 
 ROUNDS = int(os.environ.get("FLEECEFS_TEST_ROUNDS", "16"))
 SEED = os.environ.get("FLEECEFS_TEST_SEED", "1")
@@ -115,7 +115,7 @@ class Rounds:
         if "killed" not in end:
             mnt.umount()
             return
-        kill_all(mnt, self.domain, also_guardian="all" in end)
+        mnt.kill(guardian="all" in end)
         wait_for(lambda: not mnt.processes(), what="the end of all")
         subprocess.run(["umount", "-l", mnt.path], check=False,
                        stderr=subprocess.DEVNULL)
