@@ -88,8 +88,8 @@ static char *private_directory(const DomainBuild *build)
 		g_steal_pointer(&path) : NULL;
 }
 
-/* The undo of a new directory comes after it, which cannot be helped: it has
- * no name before. */
+/* The undo of a new directory comes after it, which cannot be helped: where it
+ * will be is not known before. */
 static bool choose_socket(DomainBuild *build, GError **error)
 {
 	UndoList *undo = build->request->undo;
@@ -102,7 +102,7 @@ static bool choose_socket(DomainBuild *build, GError **error)
 		return undo_list_add(undo, UNDO_FILE, build->socket, NULL,
 			NULL, NULL, error);
 	}
-	made = listener_make_directory(error);
+	made = listener_make_directory(build->owner->session, error);
 	if (!made)
 		return false;
 	build->socket = listener_path(made);

@@ -60,6 +60,7 @@ static UndoList *list_of(const char *vm, const char *uuid, const Owner *owner,
 		add(list, UNDO_FILE, job->scratch->pdata[i], NULL);
 	if (job && job->socket)
 		add(list, UNDO_FILE, job->socket, NULL);
+	undo_list_add_directories(list, owner->session);
 	add(list, UNDO_NOTE, uuid, NULL);
 	add(list, UNDO_IO_ERROR, uuid, NULL);
 	add(list, UNDO_BACKUP, uuid, owner->session);

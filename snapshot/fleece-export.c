@@ -56,10 +56,11 @@ static bool start_server_on(
 	return false;
 }
 
-/* Its name is not known before it is there. */
+/* Where it will be is not known before it is there. */
 static bool make_directory(FleeceBuild *build, GError **error)
 {
-	build->directory = listener_make_directory(error);
+	build->directory = listener_make_directory(build->owner->session,
+		error);
 	if (!build->directory)
 		return false;
 	if (undo_list_add(build->request->undo, UNDO_DIRECTORY,

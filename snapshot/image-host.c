@@ -12,6 +12,7 @@
 #include "disk-image.h"
 #include "fleece-error.h"
 #include "listener.h"
+#include "owner.h"
 #include "qmp-block.h"
 #include "qmp-export.h"
 #include "qmp-query.h"
@@ -107,7 +108,8 @@ void image_host_free(ImageHost *host)
 /* A listening socket without a name: *path_fd is the only way to it. */
 static int nameless_listener(int *path_fd, GError **error)
 {
-	g_autofree char *directory = listener_make_directory(error);
+	g_autofree char *session = owner_new_session();
+	g_autofree char *directory = listener_make_directory(session, error);
 	g_autofree char *path = directory ? listener_path(directory) : NULL;
 	AUTOFD int fd = directory ? listener_open(directory, error) : -1;
 

@@ -2,8 +2,10 @@
 #include "listener.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -13,17 +15,25 @@
 #define SOCKET_NAME "nbd"
 #define BACKLOG 128
 
-char *listener_make_directory(GError **error)
+char **listener_directories(const char *session)
 {
 	const char *parents[] = { "/run", g_get_user_runtime_dir(),
 		g_get_tmp_dir() };
+	g_autofree char *name = g_strconcat("fleecefs-", session, NULL);
+	char **paths = g_new0(char *, G_N_ELEMENTS(parents) + 1);
 
-	for (unsigned i = 0; i < G_N_ELEMENTS(parents); i++) {
-		g_autofree char *path = g_build_filename(parents[i],
-			"fleecefs-XXXXXX", NULL);
+	for (unsigned i = 0; i < G_N_ELEMENTS(parents); i++)
+		paths[i] = g_build_filename(parents[i], name, NULL);
+	return paths;
+}
 
-		if (g_mkdtemp(path))
-			return g_steal_pointer(&path);
+char *listener_make_directory(const char *session, GError **error)
+{
+	g_auto(GStrv) paths = listener_directories(session);
+
+	for (char **path = paths; *path; path++) {
+		if (mkdir(*path, 0700) == 0)
+			return g_strdup(*path);
 	}
 	fleece_set_error_errno(error, errno,
 		"cannot make a private directory for the NBD socket");
@@ -84,9 +94,11 @@ int listener_connect(const char *directory, GError **error)
 
 void listener_remove_directory(const char *directory)
 {
-	g_autofree char *path = g_build_filename(directory, SOCKET_NAME,
-		NULL);
+	AUTOFD int fd = open(directory,
+		O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 
-	unlink(path);
+	if (fd < 0)
+		return;
+	unlinkat(fd, SOCKET_NAME, 0);
 	rmdir(directory);
 }

@@ -134,6 +134,7 @@ static UndoList *list_leftovers(QmpClient *client, const char *vm,
 		owner->session);
 
 	undo_list_add(list, UNDO_OWNER, owner->session, NULL, NULL, NULL, NULL);
+	undo_list_add_directories(list, owner->session);
 	undo_list_add(list, UNDO_FDSET, note, NULL, NULL, NULL, NULL);
 	if (owner->server)
 		undo_list_add(list, UNDO_SERVER, NULL, NULL, NULL, NULL, NULL);

@@ -85,6 +85,15 @@ bool undo_list_add(UndoList *list, enum undo_kind kind, const char *a,
 	return true;
 }
 
+void undo_list_add_directories(UndoList *list, const char *session)
+{
+	g_auto(GStrv) paths = listener_directories(session);
+
+	for (char **path = paths; *path; path++)
+		undo_list_add(list, UNDO_DIRECTORY, *path, NULL, NULL, NULL,
+			NULL);
+}
+
 void undo_list_drop(UndoList *list, unsigned id)
 {
 	for (guint i = 0; i < list->undos->len; i++) {

@@ -14,9 +14,13 @@
 
 /*
  * A new private directory below /run, the user's runtime directory or the
- * temporary directory, whichever can be written first.  Free with g_free().
+ * temporary directory, whichever can be written first.  It is named after the
+ * session, so that it is found when that has died.  Free with g_free().
  */
-char *listener_make_directory(GError **error);
+char *listener_make_directory(const char *session, GError **error);
+
+/* All the places where it may be, to be freed with g_strfreev(). */
+char **listener_directories(const char *session);
 
 /* Where the socket is in that directory. */
 char *listener_path(const char *directory);
@@ -27,5 +31,6 @@ int listener_open(const char *directory, GError **error);
 /* Connects to it; -1 on failure.  Close-on-exec. */
 int listener_connect(const char *directory, GError **error);
 
-/* Removes the socket and the directory; does nothing where they are gone. */
+/* Removes the socket and the directory; does nothing where they are gone, or
+ * where the directory is a symbolic link. */
 void listener_remove_directory(const char *directory);

@@ -73,6 +73,9 @@ void undo_list_free(UndoList *list);
 bool undo_list_add(UndoList *list, enum undo_kind kind, const char *a,
 	const char *b, const char *c, unsigned *id, GError **error);
 
+/* An UNDO_DIRECTORY for each place where the session's may be. */
+void undo_list_add_directories(UndoList *list, const char *session);
+
 /* Forgets the one with this id: what it was for is gone. */
 void undo_list_drop(UndoList *list, unsigned id);
 

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """fleecectl recover: QEMU as before when nobody is left to do it."""
 
+import os
+import re
 import subprocess
 
 import pytest
@@ -22,6 +24,13 @@ def kill_all(mnt):
     wait_for(lambda: not mnt.processes(), what="the end of all")
     subprocess.run(["umount", "-l", mnt.path], check=False,
                    capture_output=True)
+
+
+def socket_directory(vm):
+    """Where a set-up has its socket; by the owner's note."""
+    note = vm.execute("qom-get", {"path": "/objects/fleecefs-owner",
+                                  "property": "identity"})
+    return "/run/fleecefs-" + re.search("session=([0-9a-f]{8});", note)[1]
 
 
 @pytest.mark.parametrize("method", ("filter", "job"))
@@ -65,9 +74,12 @@ def test_stopped_guest_runs_again(tmp, vm_factory, fleecefs):
         with mnt:
             wait_for(lambda: mnt.returncode is not None, what="the kill")
     assert two.vm.run_state() == "paused"
+    place = socket_directory(two.vm)
+    assert os.listdir(place) == ["nbd"]
     said = fleecectl.run(tmp, "recover", two.vm.qmp_path)
     assert said.returncode == 0, said
     assert two.vm.run_state() == "running"
+    assert not os.path.exists(place)
     guest.wait_progress(two.vm, "va")
     two.assert_as_before()
 
