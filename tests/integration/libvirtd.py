@@ -46,6 +46,15 @@ for where in etc/libvirt var/lib/libvirt run/libvirt var/cache/libvirt \\
     [ "$where" = var/cache/libvirt ] || mount --bind "$1/$where" "/$where"
 done
 mount --bind "$2" /var/cache/libvirt
+# it wants to know this one, whoever QEMU is to run as
+known() {
+    getent "$1" libvirt-qemu >/dev/null || {
+        { cat "/etc/$1" && echo "$2"; } >"$3/$1"
+        mount --bind "$3/$1" "/etc/$1"
+    }
+}
+known passwd libvirt-qemu:x:64055:64055::/:/usr/sbin/nologin "$1"
+known group libvirt-qemu:x:64055: "$1"
 exec /usr/sbin/libvirtd -p "$1/libvirtd.pid"
 """
 
