@@ -140,7 +140,7 @@ static bool doing_run(gpointer data, GError **error)
 	doing->call.connection = virt_pool_take(doing->pool, error);
 	good = doing->call.connection && find_domain(doing, error) &&
 		doing->deed.act(&doing->call, error);
-	if (!doing->deed.late)
+	if (!good || !doing->deed.late)
 		give_back(doing); /* for whoever calls next */
 	return good;
 }
@@ -174,6 +174,8 @@ bool virt_act(VirtHost *host, const char *uuid, const VirtDeed *deed,
 	bool good = virt_limited(&work, doing, deed->timeout_ms ?
 		deed->timeout_ms : virt_host_timeout(host), error);
 
+	if (good)
+		give_back(doing); /* it was not too late */
 	if (good && answer)
 		*answer = g_steal_pointer(&doing->call.answer);
 	g_atomic_rc_box_release_full(doing, doing_clear);
