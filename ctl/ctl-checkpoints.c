@@ -65,17 +65,17 @@ static bool delete(QmpClient *client, GPtrArray *disks, Deletion *deletion,
 			error);
 }
 
-static bool do_domain(const Source *source, const VmConfig *vm,
-	Deletion *deletion, CheckpointTable *table, GError **error)
+static bool do_domain(const VmConfig *vm, Deletion *deletion,
+	CheckpointTable *table, GError **error)
 {
-	VirtHost *host = domain_host_virt(source_domains(source));
+	VirtHost *host = domain_host_virt(vm->host);
 	g_autoptr(GPtrArray) disks = NULL;
 
 	if (deletion->chain)
-		return domain_checkpoints_delete(host, vm->domain,
+		return domain_checkpoints_delete(host, vm->uuid,
 			deletion->chain, deletion->instant_ms,
 			&deletion->deleted, error);
-	disks = domain_checkpoints_read(host, vm->domain, error);
+	disks = domain_checkpoints_read(host, vm->uuid, error);
 	if (disks)
 		checkpoint_table_add(table, vm->name, disks);
 	return disks;
@@ -99,27 +99,27 @@ static bool do_qemu(const VmConfig *vm, Deletion *deletion,
 
 /* The bitmaps of an NBD server belong to others; those of images that no QEMU
  * has open cannot be had. */
-static bool do_vm(const Source *source, const VmConfig *vm, Deletion *deletion,
+static bool do_vm(const VmConfig *vm, Deletion *deletion,
 	CheckpointTable *table, GError **error)
 {
-	if ((!vm->domain && !vm->qmp) ||
-	    (vm->domain ? do_domain(source, vm, deletion, table, error) :
-			  do_qemu(vm, deletion, table, error)))
+	if ((!vm->host && !vm->qmp) ||
+	    (vm->host ? do_domain(vm, deletion, table, error) :
+			do_qemu(vm, deletion, table, error)))
 		return true;
 	g_prefix_error(error, "VM %s: ", vm->name);
 	return false;
 }
 
 /* What can be done is done, whatever fails. */
-static bool do_all(const Source *source, GPtrArray *vms, Deletion *deletion,
-	CheckpointTable *table, GError **error)
+static bool do_all(GPtrArray *vms, Deletion *deletion, CheckpointTable *table,
+	GError **error)
 {
 	g_autoptr(GError) first = NULL;
 
 	for (guint i = 0; i < vms->len; i++) {
 		g_autoptr(GError) failure = NULL;
 
-		if (!do_vm(source, vms->pdata[i], deletion, table, &failure) &&
+		if (!do_vm(vms->pdata[i], deletion, table, &failure) &&
 		    !first)
 			first = g_steal_pointer(&failure);
 	}
@@ -153,7 +153,7 @@ static bool run(const CtlCommand *self, char **words, GError **error)
 		return false;
 	source = source_new(words[0], NULL, NULL, settings, error);
 	vms = source ? source_list(source, error) : NULL;
-	done = vms && do_all(source, vms, &deletion, table, error);
+	done = vms && do_all(vms, &deletion, table, error);
 	if (vms && !deletion.chain)
 		checkpoint_table_print(table, as_json, stdout);
 	done = done && check_deleted(&deletion, error);

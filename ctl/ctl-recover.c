@@ -44,15 +44,14 @@ static bool recover_qemu(const VmConfig *vm, GError **error)
 	return false;
 }
 
-static bool recover_vm(const Source *source, const VmConfig *vm,
-	GError **error)
+static bool recover_vm(const VmConfig *vm, GError **error)
 {
 	if (vm->qmp)
 		return recover_qemu(vm, error);
-	if (!vm->domain)
+	if (!vm->host)
 		return true; /* nothing is made where nobody's QEMU is */
-	if (domain_recover(domain_host_virt(source_domains(source)), vm->name,
-		    vm->domain, force, vm->settings->timeout_ms, error))
+	if (domain_recover(domain_host_virt(vm->host), vm->name, vm->uuid,
+		    force, vm->settings->timeout_ms, error))
 		return true;
 	g_prefix_error(error, "recover: VM %s: ", vm->name);
 	return false;
@@ -67,7 +66,7 @@ static bool run(const CtlCommand *self, char **words, GError **error)
 	g_autoptr(GPtrArray) vms = source ? source_list(source, error) : NULL;
 
 	for (guint i = 0; vms && i < vms->len; i++)
-		recover_vm(source, vms->pdata[i], first ? NULL : &first);
+		recover_vm(vms->pdata[i], first ? NULL : &first);
 	if (!first)
 		return vms;
 	g_propagate_error(error, g_steal_pointer(&first));

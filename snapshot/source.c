@@ -29,7 +29,7 @@ struct Source {
 	char *globs;
 	Settings *settings;
 	GPtrArray *fixed; /* VmConfigs; NULL where they come and go */
-	DomainHost *domains; /* NULL: no libvirt */
+	GPtrArray *hosts; /* DomainHosts */
 };
 
 void vm_config_free(VmConfig *config)
@@ -40,6 +40,7 @@ void vm_config_free(VmConfig *config)
 	g_free(config->qmp);
 	g_free(config->nbd);
 	g_free(config->domain);
+	g_free(config->uuid);
 	g_clear_pointer(&config->images, g_ptr_array_unref);
 	g_free(config->format);
 	settings_free(config->settings);
@@ -53,7 +54,9 @@ VmConfig *vm_config_copy(const VmConfig *config)
 	copy->name = g_strdup(config->name);
 	copy->qmp = g_strdup(config->qmp);
 	copy->nbd = g_strdup(config->nbd);
+	copy->host = config->host;
 	copy->domain = g_strdup(config->domain);
+	copy->uuid = g_strdup(config->uuid);
 	copy->images = config->images ? g_ptr_array_ref(config->images) : NULL;
 	copy->format = g_strdup(config->format);
 	copy->settings = settings_copy(config->settings);
@@ -222,7 +225,8 @@ static GPtrArray *list_domains(const Source *source, GError **error)
 {
 	g_autoptr(GHashTable) taken = g_hash_table_new_full(g_str_hash,
 		g_str_equal, g_free, NULL);
-	g_autoptr(GPtrArray) names = domain_host_list(source->domains, error);
+	DomainHost *host = source->hosts->pdata[0];
+	g_autoptr(GPtrArray) names = domain_host_list(host, error);
 	GPtrArray *vms;
 
 	if (!names)
@@ -234,8 +238,11 @@ static GPtrArray *list_domains(const Source *source, GError **error)
 		VmConfig *config = add_vm(source, vms, taken, name->name,
 			NULL);
 
-		if (config)
-			config->domain = g_strdup(name->uuid);
+		if (!config)
+			continue;
+		config->host = host;
+		config->domain = g_strdup(name->name);
+		config->uuid = g_strdup(name->uuid);
 	}
 	return vms;
 }
@@ -389,11 +396,15 @@ static bool refuse_name(const Source *source, const char *name,
 
 static bool open_libvirt(Source *source, const char *name, GError **error)
 {
+	DomainHost *host;
+
 	source->kind = SOURCE_LIBVIRT;
 	if (!refuse_name(source, name, error))
 		return false;
-	source->domains = domain_host_new(source->spec, error);
-	return source->domains;
+	host = domain_host_new(source->spec, error);
+	if (host)
+		g_ptr_array_add(source->hosts, host);
+	return host;
 }
 
 static bool source_open(Source *source, const char *name, GError **error)
@@ -446,6 +457,8 @@ Source *source_new(const char *spec, const char *name, const char *globs,
 		g_strdup(spec) : g_canonicalize_filename(spec, NULL);
 	source->globs = g_strdup(globs);
 	source->settings = settings_copy(settings);
+	source->hosts = g_ptr_array_new_with_free_func(
+		(GDestroyNotify)domain_host_free);
 	if (!source_open(source, name, error))
 		return NULL;
 	return g_steal_pointer(&source);
@@ -459,13 +472,13 @@ void source_free(Source *source)
 	g_free(source->globs);
 	settings_free(source->settings);
 	g_clear_pointer(&source->fixed, g_ptr_array_unref);
-	domain_host_free(source->domains);
+	g_ptr_array_unref(source->hosts);
 	g_free(source);
 }
 
-DomainHost *source_domains(const Source *source)
+const GPtrArray *source_hosts(const Source *source)
 {
-	return source->domains;
+	return source->hosts;
 }
 
 const char *source_spec(const Source *source)
@@ -514,7 +527,8 @@ static int compare_configs(gconstpointer a, gconstpointer b)
 
 GPtrArray *source_list(const Source *source, GError **error)
 {
-	GPtrArray *vms = source->domains ? list_domains(source, error) :
+	GPtrArray *vms = source->kind == SOURCE_LIBVIRT ?
+		list_domains(source, error) :
 		source->kind == SOURCE_DIRECTORY ?
 		list_directory(source, error) : copy_fixed(source);
 

@@ -35,8 +35,8 @@ static void wake_watches(VmSet *set, const Vm *vm)
 {
 	if (vm_scratch(vm) && set->watch)
 		scratch_watch_wake(set->watch);
-	if (set->context.domains)
-		domain_host_wake(set->context.domains);
+	if (vm_host(vm))
+		domain_host_wake(vm_host(vm));
 }
 
 static void carry_out(gpointer data, gpointer opaque)
@@ -110,7 +110,8 @@ static bool start_images(VmSet *set, GError **error)
 	return configs;
 }
 
-static bool look_at_domains(void *opaque)
+/* Of this libvirt alone: another may hang. */
+static bool look_at_domains(DomainHost *host, void *opaque)
 {
 	VmSet *set = opaque;
 	g_autoptr(GPtrArray) vms = NULL;
@@ -118,15 +119,35 @@ static bool look_at_domains(void *opaque)
 
 	vm_set_refresh(set, NULL);
 	vms = vm_set_list(set);
-	for (guint i = 0; i < vms->len; i++)
-		any |= vm_look(vms->pdata[i]);
+	for (guint i = 0; i < vms->len; i++) {
+		if (vm_host(vms->pdata[i]) == host)
+			any |= vm_look(vms->pdata[i]);
+	}
 	return any;
 }
 
-static bool start_domains(VmSet *set, GError **error)
+/* All at once, and then we wait for the slowest. */
+static bool start_hosts(VmSet *set, GError **error)
 {
-	return !set->context.domains || domain_host_start(
-		set->context.domains, look_at_domains, set, error);
+	const GPtrArray *hosts = source_hosts(set->source);
+	bool good = true;
+
+	for (guint i = 0; i < hosts->len; i++)
+		domain_host_start(hosts->pdata[i], look_at_domains, set);
+	for (guint i = 0; i < hosts->len; i++)
+		good = domain_host_wait(hosts->pdata[i],
+			good ? error : NULL) && good;
+	return good;
+}
+
+static void stop_hosts(VmSet *set)
+{
+	const GPtrArray *hosts = source_hosts(set->source);
+
+	for (guint i = 0; i < hosts->len; i++)
+		domain_host_begin_stop(hosts->pdata[i]);
+	for (guint i = 0; i < hosts->len; i++)
+		domain_host_stop(hosts->pdata[i]);
 }
 
 VmSet *vm_set_new_take(Source *source, Guardian *guardian,
@@ -138,14 +159,13 @@ VmSet *vm_set_new_take(Source *source, Guardian *guardian,
 	set->workers = g_thread_pool_new(carry_out, set, WORKERS, FALSE, NULL);
 	set->source = source;
 	set->context.guardian = guardian;
-	set->context.domains = source_domains(source);
 	g_mutex_init(&set->lock);
 	set->vms = g_hash_table_new_full(g_str_hash, g_str_equal, NULL,
 		(GDestroyNotify)vm_free);
 	set->present = g_hash_table_new_full(g_str_hash, g_str_equal, g_free,
 		NULL);
 	if (!start_images(set, error) || !start_loops(set, error) ||
-	    !start_domains(set, error))
+	    !start_hosts(set, error))
 		return NULL;
 	set->watch = scratch_watch_new(set, settings);
 	return g_steal_pointer(&set);
@@ -251,8 +271,7 @@ void vm_set_free(VmSet *set)
 {
 	if (!set)
 		return;
-	if (set->context.domains)
-		domain_host_stop(set->context.domains);
+	stop_hosts(set);
 	g_clear_pointer(&set->watch, scratch_watch_free);
 	/* what was ordered before ends first, or it could take a snapshot
 	 * that nobody releases */

@@ -109,8 +109,8 @@ static bool finish(Vm *vm, Snapshot *snapshot, GError *failure, GError **error)
 /* Where its undo list is run: at its QMP socket, or by its libvirt. */
 static const char *address(const Vm *vm)
 {
-	return vm->config->domain ?
-		virt_host_uri(domain_host_virt(vm->context->domains)) :
+	return vm->config->host ?
+		virt_host_uri(domain_host_virt(vm->config->host)) :
 		vm->config->qmp;
 }
 
@@ -149,8 +149,9 @@ static DomainRequest domain_request(const Vm *vm)
 {
 	return (DomainRequest){
 		.vm = vm->config->name,
-		.uuid = vm->config->domain,
-		.host = vm->context->domains,
+		.domain = vm->config->domain,
+		.uuid = vm->config->uuid,
+		.host = vm->config->host,
 		.settings = vm->config->settings,
 		.guardian = vm->context->guardian,
 		.undo = vm->undo,
@@ -215,7 +216,7 @@ static Snapshot *take(Vm *vm, GError **error)
 	const VmConfig *config = vm->config;
 	Fleece *fleece = config->nbd ? attach(vm, config->nbd, error) :
 		config->images ? read_images(vm, error) :
-		config->domain ? build_domain(vm, error) : build(vm, error);
+		config->host ? build_domain(vm, error) : build(vm, error);
 
 	return fleece ? snapshot_new_take(vm->config->name, fleece) : NULL;
 }
@@ -229,7 +230,7 @@ static bool unmake(Vm *vm, GError **error)
 		return fleece_undo(vm->undo, vm->config->qmp, timeout, error);
 	if (vm->config->images)
 		return image_host_close(image_host(vm), timeout, error);
-	return !vm->config->domain ||
+	return !vm->config->host ||
 		undo_list_run_at(vm->undo, address(vm), timeout, error);
 }
 
@@ -255,18 +256,23 @@ bool vm_take(Vm *vm, GError **error)
 
 const char *vm_scratch(const Vm *vm)
 {
-	return vm->config->qmp || vm->config->domain ?
+	return vm->config->qmp || vm->config->host ?
 		vm->config->settings->scratch : NULL;
+}
+
+DomainHost *vm_host(const Vm *vm)
+{
+	return vm->config->host;
 }
 
 bool vm_look(Vm *vm)
 {
-	g_autoptr(Snapshot) snapshot = vm->config->domain ? vm_snapshot(vm) :
-							    NULL;
+	g_autoptr(Snapshot) snapshot = vm->config->host ? vm_snapshot(vm) :
+							  NULL;
 
 	if (!snapshot || snapshot_get_state(snapshot, NULL) != SNAPSHOT_LIVE)
 		return false;
-	if (domain_is_stuck(vm->context->domains, vm->config->domain))
+	if (domain_is_stuck(vm->config->host, vm->config->uuid))
 		snapshot_break(snapshot, "the guest was stopped because a "
 			"write failed: the scratch is full, or its own disk");
 	return true;
@@ -295,7 +301,7 @@ static bool commit_fleece(Vm *vm, const Fleece *fleece, GError **error)
 	const VmConfig *config = vm->config;
 	DomainRequest request;
 
-	if (config->domain) {
+	if (config->host) {
 		request = domain_request(vm);
 		return domain_commit(&request, fleece, error);
 	}

@@ -26,7 +26,9 @@ typedef struct {
 	char *name;         /* its directory's name: a safe file name */
 	char *qmp;          /* absolute path of its QMP socket; or NULL, and */
 	char *nbd;          /* the URI of a server that others have set up */
-	char *domain;       /* or the UUID of one of source_domains() */
+	DomainHost *host;   /* or the source's libvirt that runs it, */
+	char *domain;       /* libvirt's name of it, */
+	char *uuid;         /* and its UUID */
 	GPtrArray *images;  /* or DiskImages of a VM that is switched off, */
 	char *format;       /* all of this; NULL: as their names say */
 	Settings *settings; /* the mount's, with the group's own values */
@@ -51,8 +53,8 @@ bool source_needs_scratch(const Source *source);
 /* Whether it may have VMs that are switched off. */
 bool source_has_images(const Source *source);
 
-/* The libvirt behind it, which belongs to it; NULL where it is none. */
-DomainHost *source_domains(const Source *source);
+/* The DomainHosts behind it.  They belong to it. */
+const GPtrArray *source_hosts(const Source *source);
 
 /* Whether spec is meant as the URI of an NBD server. */
 bool source_is_nbd(const char *spec);

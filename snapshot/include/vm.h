@@ -29,9 +29,8 @@ typedef struct {
 	Guardian *guardian;
 	NbdLoop **loops;
 	unsigned n_loops;
-	DomainHost *domains; /* of the VMs that are domains */
-	GHashTable *images;  /* VM's name -> ImageHost of one switched off; not
-			      * of one whose host could not start */
+	GHashTable *images; /* VM's name -> ImageHost of one switched off; not
+			     * of one whose host could not start */
 } VmContext;
 
 Vm *vm_new(const VmConfig *config, const VmContext *context);
@@ -72,6 +71,9 @@ bool vm_commit(Vm *vm, bool force, GError **error);
  * being done to it.
  */
 bool vm_break(Vm *vm, GError **error);
+
+/* The libvirt that runs it; NULL where none does. */
+DomainHost *vm_host(const Vm *vm);
 
 /*
  * Looks at a guest that libvirt runs: where a write of its failed for want of
