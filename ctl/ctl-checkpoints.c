@@ -111,24 +111,22 @@ static bool do_vm(const VmConfig *vm, Deletion *deletion,
 }
 
 /* What can be done is done, whatever fails. */
-static bool do_all(GPtrArray *vms, Deletion *deletion, CheckpointTable *table,
-	GError **error)
+static bool do_all(const Source *source, Deletion *deletion,
+	CheckpointTable *table, GError **error)
 {
-	g_autoptr(GError) first = NULL;
+	g_autoptr(GPtrArray) failures = source_failures_new();
+	g_autoptr(GPtrArray) vms = source_list(source, failures);
 
 	for (guint i = 0; i < vms->len; i++) {
-		g_autoptr(GError) failure = NULL;
+		GError *failure = NULL;
 
-		if (!do_vm(vms->pdata[i], deletion, table, &failure) &&
-		    !first)
-			first = g_steal_pointer(&failure);
+		if (!do_vm(vms->pdata[i], deletion, table, &failure))
+			g_ptr_array_add(failures, failure);
 	}
-	if (first) {
-		g_propagate_prefixed_error(error, g_steal_pointer(&first),
-			"checkpoints: ");
-		return false;
-	}
-	return true;
+	if (!source_failed(failures, error))
+		return true;
+	g_prefix_error(error, "checkpoints: ");
+	return false;
 }
 
 static bool check_deleted(const Deletion *deletion, GError **error)
@@ -145,16 +143,14 @@ static bool run(const CtlCommand *self, char **words, GError **error)
 	g_autoptr(Settings) settings = settings_new();
 	g_autoptr(CheckpointTable) table = checkpoint_table_new();
 	g_autoptr(Source) source = NULL;
-	g_autoptr(GPtrArray) vms = NULL;
 	Deletion deletion = { 0 };
 	bool done;
 
 	if (!parse_which(&deletion, error))
 		return false;
 	source = source_new(words[0], NULL, NULL, settings, error);
-	vms = source ? source_list(source, error) : NULL;
-	done = vms && do_all(vms, &deletion, table, error);
-	if (vms && !deletion.chain)
+	done = source && do_all(source, &deletion, table, error);
+	if (source && !deletion.chain)
 		checkpoint_table_print(table, as_json, stdout);
 	done = done && check_deleted(&deletion, error);
 	g_free(deletion.chain);

@@ -60,17 +60,19 @@ static bool recover_vm(const VmConfig *vm, GError **error)
 static bool run(const CtlCommand *self, char **words, GError **error)
 {
 	g_autoptr(Settings) settings = settings_new();
-	g_autoptr(GError) first = NULL;
+	g_autoptr(GPtrArray) failures = source_failures_new();
 	g_autoptr(Source) source = source_new(words[0], NULL, NULL, settings,
 		error);
-	g_autoptr(GPtrArray) vms = source ? source_list(source, error) : NULL;
+	g_autoptr(GPtrArray) vms = source ? source_list(source, failures) :
+					    NULL;
 
-	for (guint i = 0; vms && i < vms->len; i++)
-		recover_vm(vms->pdata[i], first ? NULL : &first);
-	if (!first)
-		return vms;
-	g_propagate_error(error, g_steal_pointer(&first));
-	return false;
+	for (guint i = 0; vms && i < vms->len; i++) {
+		GError *failure = NULL;
+
+		if (!recover_vm(vms->pdata[i], &failure))
+			g_ptr_array_add(failures, failure);
+	}
+	return vms && !source_failed(failures, error);
 }
 
 static const GOptionEntry options[] = {

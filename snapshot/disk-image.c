@@ -9,6 +9,7 @@
 
 #include "autofd.h"
 #include "fleece-error.h"
+#include "safe-name.h"
 
 /*
  * QEMU's image locks (qemu-block-drivers(7), "disk image file locking"): who
@@ -32,13 +33,9 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(DiskImage, disk_image_free)
 static DiskImage *image_new(const char *path)
 {
 	DiskImage *image = g_new0(DiskImage, 1);
-	char *dot;
 
 	image->path = g_canonicalize_filename(path, NULL);
-	image->id = g_path_get_basename(image->path);
-	dot = strrchr(image->id, '.');
-	if (dot && dot != image->id)
-		*dot = '\0';
+	image->id = safe_name_stem(image->path);
 	return image;
 }
 

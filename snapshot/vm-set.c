@@ -21,6 +21,7 @@ struct VmSet {
 	GMutex lock;
 	GHashTable *vms;     /* name (the Vm's) -> Vm, only grows; lock */
 	GHashTable *present; /* names in the source at the last look; lock */
+	GPtrArray *failures; /* GErrors of that look; lock */
 };
 
 typedef struct {
@@ -92,22 +93,14 @@ static void start_image_host(VmSet *set, const VmConfig *config)
 
 /* All of a .conf: they stay as they are now.  One that cannot start costs its
  * own VM alone. */
-static bool start_images(VmSet *set, GError **error)
+static void start_images(VmSet *set)
 {
-	g_autoptr(GPtrArray) configs = NULL;
+	g_autoptr(GPtrArray) configs = source_images(set->source);
 
 	set->context.images = g_hash_table_new_full(g_str_hash, g_str_equal,
 		g_free, (GDestroyNotify)image_host_free);
-	if (!source_has_images(set->source))
-		return true;
-	configs = source_list(set->source, error);
-	for (guint i = 0; configs && i < configs->len; i++) {
-		const VmConfig *config = configs->pdata[i];
-
-		if (config->images)
-			start_image_host(set, config);
-	}
-	return configs;
+	for (guint i = 0; i < configs->len; i++)
+		start_image_host(set, configs->pdata[i]);
 }
 
 /* Of this libvirt alone: another may hang. */
@@ -126,18 +119,20 @@ static bool look_at_domains(DomainHost *host, void *opaque)
 	return any;
 }
 
-/* All at once, and then we wait for the slowest. */
+/* All at once, and then we wait for the slowest.  That one of several is not
+ * there is no failure. */
 static bool start_hosts(VmSet *set, GError **error)
 {
 	const GPtrArray *hosts = source_hosts(set->source);
+	bool groups = source_has_groups(set->source);
 	bool good = true;
 
 	for (guint i = 0; i < hosts->len; i++)
 		domain_host_start(hosts->pdata[i], look_at_domains, set);
 	for (guint i = 0; i < hosts->len; i++)
-		good = domain_host_wait(hosts->pdata[i],
-			good ? error : NULL) && good;
-	return good;
+		good &= domain_host_wait(hosts->pdata[i],
+			groups ? NULL : error);
+	return good || groups;
 }
 
 static void stop_hosts(VmSet *set)
@@ -164,8 +159,9 @@ VmSet *vm_set_new_take(Source *source, Guardian *guardian,
 		(GDestroyNotify)vm_free);
 	set->present = g_hash_table_new_full(g_str_hash, g_str_equal, g_free,
 		NULL);
-	if (!start_images(set, error) || !start_loops(set, error) ||
-	    !start_hosts(set, error))
+	set->failures = source_failures_new();
+	start_images(set);
+	if (!start_loops(set, error) || !start_hosts(set, error))
 		return NULL;
 	set->watch = scratch_watch_new(set, settings);
 	return g_steal_pointer(&set);
@@ -281,6 +277,7 @@ void vm_set_free(VmSet *set)
 	g_thread_pool_free(set->workers, FALSE, TRUE);
 	g_hash_table_unref(set->vms);
 	g_hash_table_unref(set->present);
+	g_ptr_array_unref(set->failures);
 	g_hash_table_unref(set->context.images);
 	for (unsigned i = 0; i < set->context.n_loops; i++)
 		nbd_loop_free(set->context.loops[i]);
@@ -312,18 +309,44 @@ static void take_in_locked(VmSet *set, const VmConfig *config)
 	g_hash_table_insert(set->vms, (char *)vm_name(vm), vm);
 }
 
+static bool is_known_locked(const VmSet *set, const GError *failure)
+{
+	for (guint i = 0; i < set->failures->len; i++) {
+		const GError *known = set->failures->pdata[i];
+
+		if (g_str_equal(known->message, failure->message))
+			return true;
+	}
+	return false;
+}
+
+/* Each is logged once, as long as it lasts; that of a SOURCE without groups is
+ * whoever's who asked. */
+static void take_failures_locked(VmSet *set, GPtrArray *failures)
+{
+	for (guint i = 0; i < failures->len; i++) {
+		const GError *failure = failures->pdata[i];
+
+		if (source_has_groups(set->source) &&
+		    !is_known_locked(set, failure))
+			g_warning("%s", failure->message);
+	}
+	g_ptr_array_unref(set->failures);
+	set->failures = g_ptr_array_ref(failures);
+}
+
 bool vm_set_refresh(VmSet *set, GError **error)
 {
-	g_autoptr(GPtrArray) configs = source_list(set->source, error);
+	g_autoptr(GPtrArray) failures = source_failures_new();
+	g_autoptr(GPtrArray) configs = source_list(set->source, failures);
 
-	if (!configs)
-		return false;
 	g_mutex_lock(&set->lock);
 	g_hash_table_remove_all(set->present);
 	for (guint i = 0; i < configs->len; i++)
 		take_in_locked(set, configs->pdata[i]);
+	take_failures_locked(set, failures);
 	g_mutex_unlock(&set->lock);
-	return true;
+	return !source_failed(failures, error);
 }
 
 Vm *vm_set_find(VmSet *set, const char *name)
@@ -333,8 +356,9 @@ Vm *vm_set_find(VmSet *set, const char *name)
 	g_mutex_lock(&set->lock);
 	vm = g_hash_table_lookup(set->vms, name);
 	g_mutex_unlock(&set->lock);
-	if (vm || !vm_set_refresh(set, NULL))
+	if (vm)
 		return vm;
+	vm_set_refresh(set, NULL);
 	g_mutex_lock(&set->lock);
 	vm = g_hash_table_lookup(set->vms, name);
 	g_mutex_unlock(&set->lock);
@@ -345,17 +369,17 @@ unsigned vm_set_take_all(VmSet *set, bool strict, GError **error)
 {
 	g_autoptr(GPtrArray) vms = NULL;
 	g_autoptr(GPtrArray) good = NULL;
+	g_autoptr(GError) missing = NULL;
 	g_autoptr(GError) failure = NULL;
 
-	if (!vm_set_refresh(set, error))
-		return 0;
+	vm_set_refresh(set, &missing);
 	vms = vm_set_list(set);
-	if (vms->len == 0) {
-		fleece_set_error(error, ENOENT, "%s: no VM in it",
+	if (vms->len == 0 && !missing)
+		fleece_set_error(&missing, ENOENT, "%s: no VM in it",
 			vm_set_spec(set));
-		return 0;
-	}
 	failure = submit_all(set, vms, VM_TAKE, vms->len > 1);
+	if (!failure)
+		failure = g_steal_pointer(&missing);
 	good = standing(set);
 	if (!failure || (good->len && !strict))
 		return good->len;

@@ -97,11 +97,11 @@ static void must_fail(const Folder *f, const char *file, const char *name,
 /* The names of the VMs there are, with a comma between. */
 static void assert_vms(const Source *source, const char *expected)
 {
-	g_autoptr(GError) error = NULL;
-	g_autoptr(GPtrArray) vms = source_list(source, &error);
+	g_autoptr(GPtrArray) failures = source_failures_new();
+	g_autoptr(GPtrArray) vms = source_list(source, failures);
 	g_autoptr(GString) names = g_string_new(NULL);
 
-	g_assert_no_error(error);
+	g_assert_cmpuint(failures->len, ==, 0);
 	for (guint i = 0; i < vms->len; i++) {
 		const VmConfig *config = vms->pdata[i];
 
@@ -259,6 +259,8 @@ static void test_directory_with_globs(Folder *f, gconstpointer unused)
 static void test_directory_goes(Folder *f, gconstpointer unused)
 {
 	g_autofree char *path = path_of(f, "sub");
+	g_autoptr(GPtrArray) failures = NULL;
+	g_autoptr(GPtrArray) vms = NULL;
 	g_autoptr(Source) source = NULL;
 	g_autoptr(GError) error = NULL;
 
@@ -266,7 +268,10 @@ static void test_directory_goes(Folder *f, gconstpointer unused)
 	source = must_open(f, "sub", NULL, NULL);
 	assert_vms(source, "");
 	g_assert_cmpint(g_rmdir(path), ==, 0);
-	g_assert_null(source_list(source, &error));
+	failures = source_failures_new();
+	vms = source_list(source, failures);
+	g_assert_cmpuint(vms->len, ==, 0);
+	g_assert_true(source_failed(failures, &error));
 	g_assert_error(error, G_FILE_ERROR, G_FILE_ERROR_NOENT);
 }
 
@@ -399,9 +404,9 @@ static void test_bad_conf(Folder *f, gconstpointer unused)
 		const char *words;
 	} cases[] = {
 		{ "[web]\nqmp=/a\ncolour=red\n", "'colour=red'" },
-		{ "[web]\ndisks=va\n", "[web] needs one of" },
-		{ "[web]\n", "[web] needs one of" },
-		{ "[a]\nqmp=/a\n[b]\n", "[b] needs one of" },
+		{ "[web]\ndisks=va\n", "[web]: it needs one of" },
+		{ "[web]\n", "[web]: it needs one of" },
+		{ "[a]\nqmp=/a\n[b]\n", "[b]: it needs one of" },
 		{ "[web]\nqmp=/a\nmethod=magic\n", "'method=magic'" },
 		{ "[web]\nqmp=/a\nmethod=\n", "'method='" },
 		{ "[web]\nqmp=/a\nfreeze=maybe\n", "'freeze=maybe'" },

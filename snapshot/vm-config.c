@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "vm-config.h"
+
+void vm_config_free(VmConfig *config)
+{
+	if (!config)
+		return;
+	g_free(config->name);
+	g_free(config->qmp);
+	g_free(config->nbd);
+	g_free(config->domain);
+	g_free(config->uuid);
+	g_clear_pointer(&config->images, g_ptr_array_unref);
+	g_free(config->format);
+	settings_free(config->settings);
+	g_free(config);
+}
+
+VmConfig *vm_config_copy(const VmConfig *config)
+{
+	VmConfig *copy = g_new0(VmConfig, 1);
+
+	copy->name = g_strdup(config->name);
+	copy->qmp = g_strdup(config->qmp);
+	copy->nbd = g_strdup(config->nbd);
+	copy->host = config->host;
+	copy->domain = g_strdup(config->domain);
+	copy->uuid = g_strdup(config->uuid);
+	copy->images = config->images ? g_ptr_array_ref(config->images) : NULL;
+	copy->format = g_strdup(config->format);
+	copy->settings = settings_copy(config->settings);
+	return copy;
+}
+
+GPtrArray *vm_config_array(void)
+{
+	return g_ptr_array_new_with_free_func((GDestroyNotify)vm_config_free);
+}
