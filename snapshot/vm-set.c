@@ -20,6 +20,7 @@ struct VmSet {
 
 	GMutex lock;
 	GHashTable *vms;     /* name (the Vm's) -> Vm, only grows; lock */
+	GPtrArray *retired;  /* Vms that others have the name of; lock */
 	GHashTable *present; /* names in the source at the last look; lock */
 	GPtrArray *failures; /* GErrors of that look; lock */
 };
@@ -32,13 +33,6 @@ typedef struct {
 	void *opaque;
 } Order;
 
-static void wake_watches(VmSet *set, const Vm *vm)
-{
-	if (vm_scratch(vm) && set->watch)
-		scratch_watch_wake(set->watch);
-	if (vm_host(vm))
-		domain_host_wake(vm_host(vm));
-}
 
 static void carry_out(gpointer data, gpointer opaque)
 {
@@ -48,8 +42,9 @@ static void carry_out(gpointer data, gpointer opaque)
 
 	switch (order->verb) {
 	case VM_TAKE:
-		if (vm_take(order->vm, &error))
-			wake_watches(set, order->vm);
+		if (vm_take(order->vm, &error) && vm_scratch(order->vm) &&
+		    set->watch)
+			scratch_watch_wake(set->watch);
 		break;
 	case VM_COMMIT:
 		vm_commit(order->vm, order->force, &error);
@@ -61,6 +56,10 @@ static void carry_out(gpointer data, gpointer opaque)
 		vm_break(order->vm, &error);
 		break;
 	}
+	/* its guest has to be looked at, or another has its name and waited
+	 * for its end */
+	if (vm_host(order->vm))
+		domain_host_wake(vm_host(order->vm));
 	order->done(order->opaque, error);
 }
 
@@ -156,6 +155,8 @@ VmSet *vm_set_new_take(Source *source, Guardian *guardian,
 	set->context.guardian = guardian;
 	g_mutex_init(&set->lock);
 	set->vms = g_hash_table_new_full(g_str_hash, g_str_equal, NULL,
+		(GDestroyNotify)vm_free);
+	set->retired = g_ptr_array_new_with_free_func(
 		(GDestroyNotify)vm_free);
 	set->present = g_hash_table_new_full(g_str_hash, g_str_equal, g_free,
 		NULL);
@@ -276,6 +277,7 @@ void vm_set_free(VmSet *set)
 	release_all(set);
 	g_thread_pool_free(set->workers, FALSE, TRUE);
 	g_hash_table_unref(set->vms);
+	g_ptr_array_unref(set->retired);
 	g_hash_table_unref(set->present);
 	g_ptr_array_unref(set->failures);
 	g_hash_table_unref(set->context.images);
@@ -298,12 +300,23 @@ Guardian *vm_set_guardian(const VmSet *set)
 	return set->context.guardian;
 }
 
+/* Makes way for another of its name, unless its snapshot stands: that is
+ * released first.  Somebody may still have the old one. */
+static bool make_way_locked(VmSet *set, Vm *vm)
+{
+	if (!vm_retire(vm))
+		return false;
+	g_hash_table_steal(set->vms, vm_name(vm));
+	g_ptr_array_add(set->retired, vm);
+	return true;
+}
+
 static void take_in_locked(VmSet *set, const VmConfig *config)
 {
-	Vm *vm;
+	Vm *vm = g_hash_table_lookup(set->vms, config->name);
 
 	g_hash_table_add(set->present, g_strdup(config->name));
-	if (g_hash_table_contains(set->vms, config->name))
+	if (vm && (vm_is_of(vm, config) || !make_way_locked(set, vm)))
 		return;
 	vm = vm_new(config, &set->context);
 	g_hash_table_insert(set->vms, (char *)vm_name(vm), vm);

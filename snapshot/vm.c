@@ -22,6 +22,7 @@ struct Vm {
 			 * where nothing is made in a QEMU */
 
 	GMutex lock;
+	bool retired;       /* lock */
 	bool busy;          /* a snapshot is being taken, committed or
 			     * released; lock */
 	Snapshot *snapshot; /* lock */
@@ -80,7 +81,9 @@ static int begin_take(Vm *vm)
 	int error = 0;
 
 	g_mutex_lock(&vm->lock);
-	if (vm->busy)
+	if (vm->retired)
+		error = ESTALE;
+	else if (vm->busy)
 		error = EBUSY;
 	else if (vm->snapshot)
 		error = EEXIST;
@@ -88,6 +91,24 @@ static int begin_take(Vm *vm)
 		vm->busy = true;
 	g_mutex_unlock(&vm->lock);
 	return error;
+}
+
+/* A domain that does not run has no UUID: nothing says that it is another. */
+bool vm_is_of(const Vm *vm, const VmConfig *config)
+{
+	return g_strcmp0(vm->config->qmp, config->qmp) == 0 &&
+		vm->config->host == config->host && (!config->uuid ||
+			g_strcmp0(vm->config->uuid, config->uuid) == 0);
+}
+
+bool vm_retire(Vm *vm)
+{
+	bool retired;
+
+	g_mutex_lock(&vm->lock);
+	vm->retired = retired = !vm->busy && !vm->snapshot;
+	g_mutex_unlock(&vm->lock);
+	return retired;
 }
 
 /* Ends busy with what came of it: the snapshot that stands now and, taken, an
@@ -234,6 +255,19 @@ static bool unmake(Vm *vm, GError **error)
 		undo_list_run_at(vm->undo, address(vm), timeout, error);
 }
 
+static const char *why_not_taken(int refused)
+{
+	switch (refused) {
+	case EEXIST:
+		return "it has a snapshot";
+	case ESTALE:
+		return "another VM has its name now";
+	default:
+		return "its snapshot is just being taken, committed or "
+			"released";
+	}
+}
+
 bool vm_take(Vm *vm, GError **error)
 {
 	GError *failure = NULL;
@@ -242,10 +276,7 @@ bool vm_take(Vm *vm, GError **error)
 
 	if (refused) {
 		fleece_set_error(error, refused, "VM %s: %s",
-			vm->config->name, refused == EEXIST ?
-			"it has a snapshot" :
-			"its snapshot is just being taken, committed or "
-			"released");
+			vm->config->name, why_not_taken(refused));
 		return false;
 	}
 	snapshot = take(vm, &failure);
