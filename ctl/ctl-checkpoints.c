@@ -71,6 +71,8 @@ static bool do_domain(const VmConfig *vm, Deletion *deletion,
 	VirtHost *host = domain_host_virt(vm->host);
 	g_autoptr(GPtrArray) disks = NULL;
 
+	if (!vm_config_check(vm, error))
+		return false;
 	if (deletion->chain)
 		return domain_checkpoints_delete(host, vm->uuid,
 			deletion->chain, deletion->instant_ms,

@@ -44,14 +44,26 @@ static bool recover_qemu(const VmConfig *vm, GError **error)
 	return false;
 }
 
+static bool recover_domain(const VmConfig *vm, GError **error)
+{
+	g_autoptr(GError) failure = NULL;
+
+	if (vm_config_check(vm, &failure))
+		return domain_recover(domain_host_virt(vm->host), vm->name,
+			vm->uuid, force, vm->settings->timeout_ms, error);
+	if (is_gone(failure))
+		return true;
+	g_propagate_error(error, g_steal_pointer(&failure));
+	return false;
+}
+
 static bool recover_vm(const VmConfig *vm, GError **error)
 {
 	if (vm->qmp)
 		return recover_qemu(vm, error);
 	if (!vm->host)
 		return true; /* nothing is made where nobody's QEMU is */
-	if (domain_recover(domain_host_virt(vm->host), vm->name, vm->uuid,
-		    force, vm->settings->timeout_ms, error))
+	if (recover_domain(vm, error))
 		return true;
 	g_prefix_error(error, "recover: VM %s: ", vm->name);
 	return false;

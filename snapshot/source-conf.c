@@ -2,8 +2,10 @@
 #include "source-conf.h"
 
 #include <errno.h>
+#include <string.h>
 
 #include "disk-image.h"
+#include "domain-host.h"
 #include "fleece-error.h"
 #include "safe-name.h"
 #include "source-nbd.h"
@@ -21,7 +23,14 @@ typedef struct {
 	const Settings *settings;
 	GHashTable *taken; /* names */
 	GPtrArray *places;
+	GPtrArray *hosts;
 } Conf;
+
+/* What a group says of where its VMs are, but for what is in the VmConfig. */
+typedef struct {
+	SourcePlace *place;
+	char *libvirt; /* NULL: not said */
+} Group;
 
 /* Whether text may be the name of a driver. */
 static bool is_word(const char *text)
@@ -32,9 +41,11 @@ static bool is_word(const char *text)
 
 /* Puts one key of a group into the VM's config; *error only where there is
  * more to say than that the setting is bad. */
-static bool take_key(VmConfig *config, const char *key, const char *value,
+static bool take_key(Group *group, const char *key, const char *value,
 	GError **error)
 {
+	VmConfig *config = group->place->vm;
+
 	if (!value[0])
 		return false;
 	if (g_str_equal(key, "qmp")) {
@@ -43,6 +54,15 @@ static bool take_key(VmConfig *config, const char *key, const char *value,
 	} else if (g_str_equal(key, "nbd")) {
 		g_free(config->nbd);
 		config->nbd = g_strdup(value);
+	} else if (g_str_equal(key, "libvirt")) {
+		g_free(group->libvirt);
+		group->libvirt = g_strdup(value);
+	} else if (g_str_equal(key, "domain")) {
+		g_free(config->domain);
+		config->domain = g_strdup(value);
+	} else if (g_str_equal(key, "directory")) {
+		g_free(group->place->directory);
+		group->place->directory = g_canonicalize_filename(value, NULL);
 	} else if (g_str_equal(key, "image")) {
 		g_clear_pointer(&config->images, g_ptr_array_unref);
 		config->images = disk_images_parse(value, error);
@@ -61,19 +81,19 @@ static bool take_key(VmConfig *config, const char *key, const char *value,
 	return true;
 }
 
-static bool take_keys(const Conf *conf, const char *group, char **keys,
-	VmConfig *config, GError **error)
+static bool take_keys(const Conf *conf, Group *group, char **keys,
+	GError **error)
 {
 	for (char **key = keys; *key; key++) {
 		g_autoptr(GError) bad = NULL;
 		g_autofree char *value = g_key_file_get_string(conf->file,
-			group, *key, &bad);
+			group->place->group, *key, &bad);
 
 		if (bad) { /* a bad escape comes with a value all the same */
 			fleece_set_error(error, EINVAL, "%s", bad->message);
 			return false;
 		}
-		if (take_key(config, *key, value, &bad))
+		if (take_key(group, *key, value, &bad))
 			continue;
 		fleece_set_error(error, EINVAL, "bad setting '%s=%s' (%s)",
 			*key, value,
@@ -83,54 +103,164 @@ static bool take_keys(const Conf *conf, const char *group, char **keys,
 	return true;
 }
 
-/* Whether what a group says, and the mount says for it, goes together. */
-static bool check_group(const VmConfig *config, char **keys, GError **error)
+static bool refuse(const char *why, GError **error)
 {
-	if (config->images)
-		return source_words_check_images((const char *const *)keys,
-			error);
-	if (!source_words_check((const char *const *)keys, config->nbd,
-		    config->settings->tls_required, error))
-		return false;
-	return config->nbd ? source_nbd_check(config->nbd, error) :
-			     settings_check(config->settings, false, error);
+	fleece_set_error(error, EINVAL, "%s", why);
+	return false;
 }
 
-static bool fill_place(const Conf *conf, const char *group, SourcePlace *place,
-	GError **error)
+static bool check_one_place(const Group *group, GError **error)
 {
-	VmConfig *config = place->vm;
-	g_auto(GStrv) keys = g_key_file_get_keys(conf->file, group, NULL,
-		error);
+	const SourcePlace *place = group->place;
+	const VmConfig *vm = place->vm;
 
-	if (!keys || !take_keys(conf, group, keys, config, error))
-		return false;
-	if (!!config->qmp + !!config->nbd + !!config->images != 1) {
-		fleece_set_error(error, EINVAL, "it needs one of qmp=, nbd= "
-			"and image=");
-		return false;
-	}
-	if (!check_group(config, keys, error))
-		return false;
-	if (!config->qmp)
-		settings_keep_for_nbd(config->settings);
+	if (!!vm->qmp + !!vm->nbd + !!vm->images + !!group->libvirt +
+		!!place->directory != 1)
+		return refuse("it needs one of qmp=, directory=, libvirt=, "
+			"nbd= and image=", error);
+	if (vm->domain && !group->libvirt)
+		return refuse("domain= needs libvirt=", error);
+	if (place->directory && vm->settings->agent)
+		return refuse("agent= is that of one VM, and a directory is "
+			"none", error);
+	if (!vm->name && strchr(place->group, '@'))
+		return refuse("VMs that come and go are called NAME@GROUP: "
+			"there can be no '@' in the name of their group",
+			error);
 	return true;
 }
 
-static bool take_group(const Conf *conf, const char *group, GError **error)
+/* Whether what the group says, and the mount says for it, goes together. */
+static bool check_words(const Group *group, char **keys, GError **error)
+{
+	static const char *const discard[] = { "discard", NULL };
+	const VmConfig *vm = group->place->vm;
+	const char *const *words = (const char *const *)keys;
+	const char *uri = group->libvirt ? group->libvirt : vm->nbd;
+
+	if (vm->images)
+		return source_words_check_images(words, error);
+	if (!source_words_check(words, uri, vm->settings->tls_required, error))
+		return false;
+	if (vm->nbd)
+		return source_nbd_check(vm->nbd, error);
+	if (group->libvirt && vm->settings->discard &&
+	    !source_words_check(discard, uri, false, error))
+		return false;
+	return settings_check(vm->settings, group->libvirt, error);
+}
+
+/* Several groups may be of one libvirt. */
+static DomainHost *host_of(const Conf *conf, const char *uri, GError **error)
+{
+	DomainHost *host;
+
+	for (guint i = 0; i < conf->hosts->len; i++) {
+		host = conf->hosts->pdata[i];
+		if (g_str_equal(virt_host_uri(domain_host_virt(host)), uri))
+			return host;
+	}
+	host = domain_host_new(uri, error);
+	if (host)
+		g_ptr_array_add(conf->hosts, host);
+	return host;
+}
+
+/* The domains of this libvirt that have groups of their own, also such as are
+ * left out. */
+static GPtrArray *named_domains(const Conf *conf, const char *uri)
+{
+	GPtrArray *named = g_ptr_array_new_with_free_func(g_free);
+	g_auto(GStrv) groups = g_key_file_get_groups(conf->file, NULL);
+
+	for (char **group = groups; *group; group++) {
+		g_autofree char *libvirt = g_key_file_get_string(conf->file,
+			*group, "libvirt", NULL);
+		g_autofree char *domain = g_key_file_get_string(conf->file,
+			*group, "domain", NULL);
+
+		if (domain && g_strcmp0(libvirt, uri) == 0)
+			g_ptr_array_add(named, g_steal_pointer(&domain));
+	}
+	return named;
+}
+
+/* A second snapshot of a domain would end the first. */
+static bool check_own(const Conf *conf, const VmConfig *vm, GError **error)
+{
+	for (guint i = 0; i < conf->places->len; i++) {
+		const SourcePlace *other = conf->places->pdata[i];
+
+		if (other->vm->host != vm->host ||
+		    g_strcmp0(other->vm->domain, vm->domain) != 0)
+			continue;
+		fleece_set_error(error, EINVAL,
+			"group [%s] has what it names already", other->group);
+		return false;
+	}
+	return true;
+}
+
+static bool take_libvirt(const Conf *conf, Group *group, GError **error)
+{
+	VmConfig *vm = group->place->vm;
+
+	vm->host = host_of(conf, group->libvirt, error);
+	if (!vm->domain)
+		group->place->named = named_domains(conf, group->libvirt);
+	return vm->host && check_own(conf, vm, error);
+}
+
+static bool fill_group(const Conf *conf, Group *group, GError **error)
+{
+	VmConfig *vm = group->place->vm;
+	g_auto(GStrv) keys = g_key_file_get_keys(conf->file,
+		group->place->group, NULL, error);
+
+	if (!keys || !take_keys(conf, group, keys, error) ||
+	    !check_one_place(group, error))
+		return false;
+	if ((group->libvirt && !take_libvirt(conf, group, error)) ||
+	    !check_words(group, keys, error))
+		return false;
+	if (vm->nbd || vm->images)
+		settings_keep_for_nbd(vm->settings);
+	return true;
+}
+
+static bool has_key(const Conf *conf, const char *group, const char *key)
+{
+	return g_key_file_has_key(conf->file, group, key, NULL);
+}
+
+static bool is_single(const Conf *conf, const char *group)
+{
+	return !has_key(conf, group, "directory") &&
+		(!has_key(conf, group, "libvirt") ||
+			has_key(conf, group, "domain"));
+}
+
+static bool take_group(const Conf *conf, const char *name, GError **error)
 {
 	g_autoptr(SourcePlace) place = NULL;
+	Group group = { 0 };
+	bool single = is_single(conf, name);
+	bool good;
 
-	if (!globs_match(conf->globs, group))
+	if (single && !globs_match(conf->globs, name))
 		return true;
-	place = source_place_new(conf->settings);
-	place->vm->name = g_strdup(safe_name_unique(group, conf->taken));
-	if (!fill_place(conf, group, place, error)) {
-		g_prefix_error(error, "%s: group [%s]: ", conf->path, group);
-		return false;
-	}
-	g_ptr_array_add(conf->places, g_steal_pointer(&place));
-	return true;
+	group.place = place = source_place_new(conf->settings);
+	place->group = g_strdup(name);
+	if (single)
+		place->vm->name = g_strdup(safe_name_unique(name,
+			conf->taken));
+	good = fill_group(conf, &group, error);
+	g_free(group.libvirt);
+	if (good)
+		g_ptr_array_add(conf->places, g_steal_pointer(&place));
+	else
+		g_prefix_error(error, "%s: group [%s]: ", conf->path, name);
+	return good;
 }
 
 /* A disk image given by mistake is neither read nor shown in the message. */
@@ -153,12 +283,14 @@ static bool load(GKeyFile *file, const char *path, off_t size,
 }
 
 bool source_conf_read(const char *path, off_t size, const char *globs,
-	const Settings *settings, GPtrArray *places, GError **error)
+	const Settings *settings, GPtrArray *places, GPtrArray *hosts,
+	GError **error)
 {
 	g_autoptr(GKeyFile) file = g_key_file_new();
 	g_autoptr(GHashTable) taken = g_hash_table_new_full(g_str_hash,
 		g_str_equal, g_free, NULL);
-	const Conf conf = { path, file, globs, settings, taken, places };
+	const Conf conf = { path, file, globs, settings, taken, places,
+		hosts };
 	g_auto(GStrv) groups = NULL;
 
 	if (!load(file, path, size, error))

@@ -23,6 +23,8 @@ void source_place_free(SourcePlace *place)
 		return;
 	vm_config_free(place->vm);
 	g_free(place->directory);
+	g_clear_pointer(&place->named, g_ptr_array_unref);
+	g_free(place->group);
 	g_free(place);
 }
 
@@ -30,12 +32,14 @@ void source_place_free(SourcePlace *place)
 static VmConfig *add_vm(const SourcePlace *place, const char *globs,
 	GHashTable *taken, GPtrArray *vms, const char *name)
 {
+	g_autofree char *full = place->group ?
+		g_strconcat(name, "@", place->group, NULL) : g_strdup(name);
 	VmConfig *config;
 
-	if (!globs_match(globs, name))
+	if (!globs_match(globs, full))
 		return NULL;
 	config = vm_config_copy(place->vm);
-	config->name = g_strdup(safe_name_unique(name, taken));
+	config->name = g_strdup(safe_name_unique(full, taken));
 	g_ptr_array_add(vms, config);
 	return config;
 }
@@ -94,6 +98,12 @@ static int compare_domains(gconstpointer a, gconstpointer b)
 		(*(DomainName *const *)b)->name);
 }
 
+static bool is_named(const SourcePlace *place, const char *domain)
+{
+	return place->named && g_ptr_array_find_with_equal_func(place->named,
+		domain, g_str_equal, NULL);
+}
+
 /* Those that run now; sorted, as in list_directory(). */
 static bool list_domains(const SourcePlace *place, const char *globs,
 	GHashTable *taken, GPtrArray *vms, GError **error)
@@ -105,8 +115,8 @@ static bool list_domains(const SourcePlace *place, const char *globs,
 	g_ptr_array_sort(names, compare_domains);
 	for (guint i = 0; i < names->len; i++) {
 		const DomainName *name = names->pdata[i];
-		VmConfig *config = add_vm(place, globs, taken, vms,
-			name->name);
+		VmConfig *config = is_named(place, name->name) ? NULL :
+			add_vm(place, globs, taken, vms, name->name);
 
 		if (!config)
 			continue;
@@ -116,6 +126,29 @@ static bool list_domains(const SourcePlace *place, const char *globs,
 	return true;
 }
 
+/* A single one.  Why its libvirt does not answer is said by whoever needs it:
+ * vm_config_check(). */
+static void find_domain(VmConfig *config)
+{
+	g_autoptr(GPtrArray) names = domain_host_list(config->host, NULL);
+
+	for (guint i = 0; names && i < names->len; i++) {
+		const DomainName *name = names->pdata[i];
+
+		if (g_str_equal(name->name, config->domain))
+			config->uuid = g_strdup(name->uuid);
+	}
+}
+
+static void list_single(const SourcePlace *place, GPtrArray *vms)
+{
+	VmConfig *config = vm_config_copy(place->vm);
+
+	if (config->host)
+		find_domain(config);
+	g_ptr_array_add(vms, config);
+}
+
 bool source_place_list(const SourcePlace *place, const char *globs,
 	GHashTable *taken, GPtrArray *vms, GError **error)
 {
@@ -123,6 +156,6 @@ bool source_place_list(const SourcePlace *place, const char *globs,
 		return list_directory(place, globs, taken, vms, error);
 	if (!place->vm->name)
 		return list_domains(place, globs, taken, vms, error);
-	g_ptr_array_add(vms, vm_config_copy(place->vm));
+	list_single(place, vms);
 	return true;
 }

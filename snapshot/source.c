@@ -106,7 +106,8 @@ static bool open_file(Source *source, const struct stat *st,
 	source->has_groups = S_ISREG(st->st_mode);
 	if (source->has_groups)
 		return source_conf_read(source->spec, st->st_size,
-			source->globs, settings, source->places, error);
+			source->globs, settings, source->places,
+			source->hosts, error);
 	if (S_ISDIR(st->st_mode)) {
 		add_several(source, settings)->directory =
 			g_strdup(source->spec);
@@ -237,11 +238,16 @@ GPtrArray *source_list(const Source *source, GPtrArray *failures)
 	GPtrArray *vms = vm_config_array();
 
 	for (guint i = 0; i < source->places->len; i++) {
+		const SourcePlace *place = source->places->pdata[i];
 		GError *failure = NULL;
 
-		if (!source_place_list(source->places->pdata[i],
-			    source->globs, taken, vms, &failure))
-			g_ptr_array_add(failures, failure);
+		if (source_place_list(place, source->globs, taken, vms,
+			    &failure))
+			continue;
+		if (place->group)
+			g_prefix_error(&failure, "%s: group [%s]: ",
+				source->spec, place->group);
+		g_ptr_array_add(failures, failure);
 	}
 	g_ptr_array_sort(vms, compare_configs);
 	return vms;

@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "vm-config.h"
 
+#include <errno.h>
+
+#include "fleece-error.h"
+
 void vm_config_free(VmConfig *config)
 {
 	if (!config)
@@ -30,6 +34,20 @@ VmConfig *vm_config_copy(const VmConfig *config)
 	copy->format = g_strdup(config->format);
 	copy->settings = settings_copy(config->settings);
 	return copy;
+}
+
+bool vm_config_check(const VmConfig *config, GError **error)
+{
+	g_autoptr(GPtrArray) names = NULL;
+
+	if (!config->host || config->uuid)
+		return true;
+	names = domain_host_list(config->host, error);
+	if (names)
+		fleece_set_error(error, ENOENT, "%s: no domain '%s' runs there",
+			virt_host_uri(domain_host_virt(config->host)),
+			config->domain);
+	return false;
 }
 
 GPtrArray *vm_config_array(void)

@@ -362,6 +362,20 @@ bool vm_set_refresh(VmSet *set, GError **error)
 	return !source_failed(failures, error);
 }
 
+GPtrArray *vm_set_unreachable(VmSet *set)
+{
+	GPtrArray *texts = g_ptr_array_new_with_free_func(g_free);
+
+	g_mutex_lock(&set->lock);
+	for (guint i = 0; i < set->failures->len; i++) {
+		const GError *failure = set->failures->pdata[i];
+
+		g_ptr_array_add(texts, g_strdup(failure->message));
+	}
+	g_mutex_unlock(&set->lock);
+	return texts;
+}
+
 Vm *vm_set_find(VmSet *set, const char *name)
 {
 	Vm *vm;

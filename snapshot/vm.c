@@ -186,7 +186,7 @@ static Fleece *build_domain(Vm *vm, GError **error)
 {
 	DomainRequest request;
 
-	if (!ready_undo(vm, error))
+	if (!vm_config_check(vm->config, error) || !ready_undo(vm, error))
 		return NULL;
 	request = domain_request(vm);
 	return domain_fleece_new(&request, error);

@@ -5,8 +5,9 @@
  *   a QMP unix socket   one VM, named as the file's stem
  *   a directory         one VM for each *.qmp socket in it, looked at anew
  *                       each time, so sockets may come and go
- *   a GKeyFile          one VM for each group: qmp=, nbd= or image=, and
- *                       settings
+ *   a GKeyFile          for each group one VM (qmp=, nbd=, image=, or libvirt=
+ *                       with domain=), or those of a directory= or of a
+ *                       libvirt=; and settings
  *   an NBD URI          what one server exports, as one VM
  *   a libvirt URI       one VM for each domain that runs
  *

@@ -21,6 +21,10 @@ typedef struct {
 	Settings *settings; /* the mount's, with the group's own values */
 } VmConfig;
 
+/* Whether its domain runs, where it is one: ENOENT where it does not, and else
+ * why its libvirt did not answer. */
+bool vm_config_check(const VmConfig *config, GError **error);
+
 VmConfig *vm_config_copy(const VmConfig *config);
 void vm_config_free(VmConfig *config);
 

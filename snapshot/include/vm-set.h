@@ -52,6 +52,10 @@ bool vm_set_refresh(VmSet *set, GError **error);
  */
 GPtrArray *vm_set_list(VmSet *set);
 
+/* What of the source could not be looked at then, and why: texts, freed with
+ * the array. */
+GPtrArray *vm_set_unreachable(VmSet *set);
+
 /* The standing snapshot with this serial number, referenced, or NULL. */
 Snapshot *vm_set_by_serial(VmSet *set, uint32_t serial);
 

@@ -28,7 +28,6 @@ static void check_vms(const Source *source)
 	g_autoptr(GPtrArray) failures = source_failures_new();
 	g_autoptr(GPtrArray) vms = source_list(source, failures);
 
-	g_assert_cmpuint(failures->len, ==, 0);
 	for (guint i = 0; i < vms->len; i++) {
 		const VmConfig *vm = vms->pdata[i];
 
@@ -56,9 +55,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		abort();
 	source = source_new(path, NULL, NULL, settings, &error);
 	fuzz_assert_told(source, error);
-	if (source)
+	/* to list those of a libvirt would be to talk to it */
+	if (source && source_hosts(source)->len == 0)
 		check_vms(source);
-	else
+	else if (!source && error->code != ENOTSUP)
 		g_assert_error(error, FLEECE_ERROR, EINVAL);
 	close(fd);
 	return 0;
