@@ -28,6 +28,16 @@ static void cut(GString *text)
 		g_string_truncate(text, end - text->str);
 }
 
+char *safe_name_stem(const char *path)
+{
+	char *name = g_path_get_basename(path);
+	char *dot = strrchr(name, '.');
+
+	if (dot && dot != name)
+		*dot = '\0';
+	return name;
+}
+
 char *safe_name(const char *name)
 {
 	GString *out = g_string_new(NULL);

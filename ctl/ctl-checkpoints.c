@@ -65,17 +65,19 @@ static bool delete(QmpClient *client, GPtrArray *disks, Deletion *deletion,
 			error);
 }
 
-static bool do_domain(const Source *source, const VmConfig *vm,
-	Deletion *deletion, CheckpointTable *table, GError **error)
+static bool do_domain(const VmConfig *vm, Deletion *deletion,
+	CheckpointTable *table, GError **error)
 {
-	VirtHost *host = domain_host_virt(source_domains(source));
+	VirtHost *host = domain_host_virt(vm->host);
 	g_autoptr(GPtrArray) disks = NULL;
 
+	if (!vm_config_check(vm, error))
+		return false;
 	if (deletion->chain)
-		return domain_checkpoints_delete(host, vm->domain,
+		return domain_checkpoints_delete(host, vm->uuid,
 			deletion->chain, deletion->instant_ms,
 			&deletion->deleted, error);
-	disks = domain_checkpoints_read(host, vm->domain, error);
+	disks = domain_checkpoints_read(host, vm->uuid, error);
 	if (disks)
 		checkpoint_table_add(table, vm->name, disks);
 	return disks;
@@ -99,36 +101,34 @@ static bool do_qemu(const VmConfig *vm, Deletion *deletion,
 
 /* The bitmaps of an NBD server belong to others; those of images that no QEMU
  * has open cannot be had. */
-static bool do_vm(const Source *source, const VmConfig *vm, Deletion *deletion,
+static bool do_vm(const VmConfig *vm, Deletion *deletion,
 	CheckpointTable *table, GError **error)
 {
-	if ((!vm->domain && !vm->qmp) ||
-	    (vm->domain ? do_domain(source, vm, deletion, table, error) :
-			  do_qemu(vm, deletion, table, error)))
+	if ((!vm->host && !vm->qmp) ||
+	    (vm->host ? do_domain(vm, deletion, table, error) :
+			do_qemu(vm, deletion, table, error)))
 		return true;
 	g_prefix_error(error, "VM %s: ", vm->name);
 	return false;
 }
 
 /* What can be done is done, whatever fails. */
-static bool do_all(const Source *source, GPtrArray *vms, Deletion *deletion,
+static bool do_all(const Source *source, Deletion *deletion,
 	CheckpointTable *table, GError **error)
 {
-	g_autoptr(GError) first = NULL;
+	g_autoptr(GPtrArray) failures = source_failures_new();
+	g_autoptr(GPtrArray) vms = source_list(source, failures);
 
 	for (guint i = 0; i < vms->len; i++) {
-		g_autoptr(GError) failure = NULL;
+		GError *failure = NULL;
 
-		if (!do_vm(source, vms->pdata[i], deletion, table, &failure) &&
-		    !first)
-			first = g_steal_pointer(&failure);
+		if (!do_vm(vms->pdata[i], deletion, table, &failure))
+			g_ptr_array_add(failures, failure);
 	}
-	if (first) {
-		g_propagate_prefixed_error(error, g_steal_pointer(&first),
-			"checkpoints: ");
-		return false;
-	}
-	return true;
+	if (!source_failed(failures, error))
+		return true;
+	g_prefix_error(error, "checkpoints: ");
+	return false;
 }
 
 static bool check_deleted(const Deletion *deletion, GError **error)
@@ -145,16 +145,14 @@ static bool run(const CtlCommand *self, char **words, GError **error)
 	g_autoptr(Settings) settings = settings_new();
 	g_autoptr(CheckpointTable) table = checkpoint_table_new();
 	g_autoptr(Source) source = NULL;
-	g_autoptr(GPtrArray) vms = NULL;
 	Deletion deletion = { 0 };
 	bool done;
 
 	if (!parse_which(&deletion, error))
 		return false;
 	source = source_new(words[0], NULL, NULL, settings, error);
-	vms = source ? source_list(source, error) : NULL;
-	done = vms && do_all(source, vms, &deletion, table, error);
-	if (vms && !deletion.chain)
+	done = source && do_all(source, &deletion, table, error);
+	if (source && !deletion.chain)
 		checkpoint_table_print(table, as_json, stdout);
 	done = done && check_deleted(&deletion, error);
 	g_free(deletion.chain);

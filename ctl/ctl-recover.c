@@ -44,15 +44,26 @@ static bool recover_qemu(const VmConfig *vm, GError **error)
 	return false;
 }
 
-static bool recover_vm(const Source *source, const VmConfig *vm,
-	GError **error)
+static bool recover_domain(const VmConfig *vm, GError **error)
+{
+	g_autoptr(GError) failure = NULL;
+
+	if (vm_config_check(vm, &failure))
+		return domain_recover(domain_host_virt(vm->host), vm->name,
+			vm->uuid, force, vm->settings->timeout_ms, error);
+	if (is_gone(failure))
+		return true;
+	g_propagate_error(error, g_steal_pointer(&failure));
+	return false;
+}
+
+static bool recover_vm(const VmConfig *vm, GError **error)
 {
 	if (vm->qmp)
 		return recover_qemu(vm, error);
-	if (!vm->domain)
+	if (!vm->host)
 		return true; /* nothing is made where nobody's QEMU is */
-	if (domain_recover(domain_host_virt(source_domains(source)), vm->name,
-		    vm->domain, force, vm->settings->timeout_ms, error))
+	if (recover_domain(vm, error))
 		return true;
 	g_prefix_error(error, "recover: VM %s: ", vm->name);
 	return false;
@@ -61,17 +72,19 @@ static bool recover_vm(const Source *source, const VmConfig *vm,
 static bool run(const CtlCommand *self, char **words, GError **error)
 {
 	g_autoptr(Settings) settings = settings_new();
-	g_autoptr(GError) first = NULL;
+	g_autoptr(GPtrArray) failures = source_failures_new();
 	g_autoptr(Source) source = source_new(words[0], NULL, NULL, settings,
 		error);
-	g_autoptr(GPtrArray) vms = source ? source_list(source, error) : NULL;
+	g_autoptr(GPtrArray) vms = source ? source_list(source, failures) :
+					    NULL;
 
-	for (guint i = 0; vms && i < vms->len; i++)
-		recover_vm(source, vms->pdata[i], first ? NULL : &first);
-	if (!first)
-		return vms;
-	g_propagate_error(error, g_steal_pointer(&first));
-	return false;
+	for (guint i = 0; vms && i < vms->len; i++) {
+		GError *failure = NULL;
+
+		if (!recover_vm(vms->pdata[i], &failure))
+			g_ptr_array_add(failures, failure);
+	}
+	return vms && !source_failed(failures, error);
 }
 
 static const GOptionEntry options[] = {

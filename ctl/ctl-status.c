@@ -8,6 +8,7 @@
 #include "ctl-command.h"
 #include "ctl-mount.h"
 #include "fleece-error.h"
+#include "log.h"
 #include "status-json.h"
 #include "status-table.h"
 
@@ -22,6 +23,23 @@ static void print_json(const char *text, json_object *only)
 		puts(json_object_to_json_string_ext(only,
 			JSON_C_TO_STRING_PRETTY |
 				JSON_C_TO_STRING_NOSLASHESCAPE));
+}
+
+static void print_line(json_object *text)
+{
+	const char *raw = json_object_get_string(text);
+	g_autofree char *line = log_line(raw ? raw : "");
+
+	printf("unreachable: %s\n", line);
+}
+
+/* Of a VM that is behind it nothing is known. */
+static void print_unreachable(json_object *status)
+{
+	json_object *texts = status_array(status, "unreachable");
+
+	for (size_t i = 0; texts && i < json_object_array_length(texts); i++)
+		print_line(json_object_array_get_idx(texts, i));
 }
 
 static bool run(const CtlCommand *self, char **words, GError **error)
@@ -49,6 +67,8 @@ static bool run(const CtlCommand *self, char **words, GError **error)
 		print_json(text, only);
 	else
 		status_table_print(vms, only, stdout);
+	if (!as_json && !only)
+		print_unreachable(status);
 	return true;
 }
 

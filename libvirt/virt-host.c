@@ -6,6 +6,7 @@
 
 #include "fleece-error.h"
 #include "virt-limit.h"
+#include "virt-loop.h"
 
 /* A libvirtd that does not answer for as long is given up. */
 #define KEEPALIVE_S 5
@@ -27,11 +28,10 @@ struct VirtHost {
 	VirtPool *pool; /* for calls */
 	char *uri;
 	Bell *bell; /* NULL: no events */
-	gint stop;       /* atomic */
 	gint timeout_ms; /* atomic */
 
 	GMutex lock;
-	GThread *loop; /* NULL: not yet; lock */
+	bool in_loop; /* lock */
 	VirtConnection *events; /* for nothing else; NULL: not now; whoever
 				 * calls virt_host_listen() */
 };
@@ -63,7 +63,6 @@ static void bell_unref(void *bell)
 	g_atomic_rc_box_release_full(bell, bell_clear);
 }
 
-/* virEventRegisterDefaultImpl() goes before the first connection. */
 static void prepare(const VirtHost *host)
 {
 	static gsize done;
@@ -74,7 +73,7 @@ static void prepare(const VirtHost *host)
 	virSetErrorFunc(NULL, be_silent);
 	/* else every connection would need a loop that runs */
 	if (host->bell)
-		virEventRegisterDefaultImpl();
+		virt_loop_prepare();
 	g_once_init_leave(&done, 1);
 }
 
@@ -91,7 +90,6 @@ VirtHost *virt_host_new(const char *uri, VirtNotify *notify, void *opaque)
 	prepare(host);
 	return host;
 }
-
 
 const char *virt_host_uri(const VirtHost *host)
 {
@@ -185,37 +183,14 @@ static void on_close(virConnectPtr connection, int reason, void *opaque)
 	tell(opaque);
 }
 
-static gpointer run_loop(gpointer data)
-{
-	VirtHost *host = data;
-
-	while (!g_atomic_int_get(&host->stop)) {
-		if (virEventRunDefaultImpl() < 0)
-			g_usleep(G_TIME_SPAN_MILLISECOND);
-	}
-	return NULL;
-}
-
-static void wake_up(int timer, void *opaque)
-{
-	virEventRemoveTimeout(timer);
-}
-
-static void end_loop(VirtHost *host)
-{
-	if (!host->loop)
-		return;
-	g_atomic_int_set(&host->stop, 1);
-	virEventAddTimeout(0, wake_up, NULL, NULL);
-	g_thread_join(host->loop);
-}
-
 /* Not before the forks: with the first call. */
 VirtPool *virt_host_pool(VirtHost *host)
 {
 	g_mutex_lock(&host->lock);
-	if (host->bell && !host->loop)
-		host->loop = g_thread_new("libvirt", run_loop, host);
+	if (host->bell && !host->in_loop) {
+		virt_loop_enter();
+		host->in_loop = true;
+	}
 	g_mutex_unlock(&host->lock);
 	return host->pool;
 }
@@ -353,7 +328,8 @@ void virt_host_free(VirtHost *host)
 		g_mutex_unlock(&host->bell->lock);
 	}
 	close_all(host);
-	end_loop(host);
+	if (host->in_loop)
+		virt_loop_leave();
 	g_clear_pointer(&host->bell, bell_unref);
 	virt_pool_unref(host->pool);
 	g_mutex_clear(&host->lock);

@@ -9,6 +9,7 @@
 
 #include "autofd.h"
 #include "fleece-error.h"
+#include "safe-name.h"
 
 /*
  * QEMU's image locks (qemu-block-drivers(7), "disk image file locking"): who
@@ -49,11 +50,8 @@ DiskImage *disk_image_new(const char *path, const char *id, const char *format)
 
 static DiskImage *named_as_its_stem(const char *path)
 {
-	g_autofree char *id = g_path_get_basename(path);
-	char *dot = strrchr(id, '.');
+	g_autofree char *id = safe_name_stem(path);
 
-	if (dot && dot != id)
-		*dot = '\0';
 	return disk_image_new(path, id, NULL);
 }
 

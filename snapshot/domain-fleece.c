@@ -82,7 +82,7 @@ static char *private_directory(const DomainBuild *build)
 	unsigned number = virt_domain_number(build->virt,
 		build->request->uuid);
 	g_autofree char *path = g_strdup_printf(QEMU_DIRECTORY
-		"/domain-%u-%.*s", number, SHORT_NAME, build->request->vm);
+		"/domain-%u-%.*s", number, SHORT_NAME, build->request->domain);
 
 	return number && access(path, W_OK | X_OK) == 0 ?
 		g_steal_pointer(&path) : NULL;

@@ -18,9 +18,12 @@ struct DomainHost {
 
 	GMutex lock;
 	GCond wake;
+	GCond tried;
 	bool woken;       /* lock */
 	bool stop;        /* lock */
-	GPtrArray *names; /* DomainName; NULL: not started; lock */
+	bool started;     /* lock */
+	GPtrArray *names; /* DomainName; NULL: not yet; lock */
+	GError *failure;  /* of the last try, NULL: none; lock */
 };
 
 static void domain_name_free(DomainName *name)
@@ -60,6 +63,7 @@ DomainHost *domain_host_new(const char *uri, GError **error)
 	host->virt = virt_host_new(uri, notify, host);
 	g_mutex_init(&host->lock);
 	g_cond_init(&host->wake);
+	g_cond_init(&host->tried);
 	return host;
 }
 
@@ -70,8 +74,10 @@ void domain_host_free(DomainHost *host)
 	domain_host_stop(host);
 	virt_host_free(host->virt);
 	g_clear_pointer(&host->names, g_ptr_array_unref);
+	g_clear_error(&host->failure);
 	g_mutex_clear(&host->lock);
 	g_cond_clear(&host->wake);
+	g_cond_clear(&host->tried);
 	g_free(host);
 }
 
@@ -89,18 +95,22 @@ static GPtrArray *ask(DomainHost *host, GError **error)
 }
 
 /* Where libvirt does not answer, what was there is still the best guess. */
-static bool refresh(DomainHost *host, GError **error)
+static bool refresh(DomainHost *host)
 {
-	GPtrArray *names = virt_host_listen(host->virt, error) ?
-		ask(host, error) : NULL;
+	GError *failure = NULL;
+	GPtrArray *names = virt_host_listen(host->virt, &failure) ?
+		ask(host, &failure) : NULL;
 
-	if (!names)
-		return false;
 	g_mutex_lock(&host->lock);
-	g_clear_pointer(&host->names, g_ptr_array_unref);
-	host->names = names;
+	if (names) {
+		g_clear_pointer(&host->names, g_ptr_array_unref);
+		host->names = names;
+	}
+	g_clear_error(&host->failure);
+	host->failure = failure;
+	g_cond_broadcast(&host->tried);
 	g_mutex_unlock(&host->lock);
-	return true;
+	return names;
 }
 
 static gpointer run(gpointer data)
@@ -119,33 +129,51 @@ static gpointer run(gpointer data)
 		if (host->stop)
 			break;
 		g_mutex_unlock(&host->lock);
-		again = !refresh(host, NULL);
-		again = host->look(host->opaque) || again;
+		again = !refresh(host);
+		again = host->look(host, host->opaque) || again;
 		g_mutex_lock(&host->lock);
 	}
 	g_mutex_unlock(&host->lock);
 	return NULL;
 }
 
-bool domain_host_start(DomainHost *host, DomainLook *look, void *opaque,
-	GError **error)
+void domain_host_start(DomainHost *host, DomainLook *look, void *opaque)
 {
-	if (!refresh(host, error))
-		return false;
 	host->look = look;
 	host->opaque = opaque;
+	g_mutex_lock(&host->lock);
+	host->started = host->woken = true;
+	g_mutex_unlock(&host->lock);
 	host->thread = g_thread_new("domains", run, host);
-	return true;
+}
+
+bool domain_host_wait(DomainHost *host, GError **error)
+{
+	bool good;
+
+	g_mutex_lock(&host->lock);
+	while (!host->names && !host->failure)
+		g_cond_wait(&host->tried, &host->lock);
+	good = host->names;
+	if (!good)
+		g_propagate_error(error, g_error_copy(host->failure));
+	g_mutex_unlock(&host->lock);
+	return good;
+}
+
+void domain_host_begin_stop(DomainHost *host)
+{
+	g_mutex_lock(&host->lock);
+	host->stop = true;
+	g_cond_signal(&host->wake);
+	g_mutex_unlock(&host->lock);
 }
 
 void domain_host_stop(DomainHost *host)
 {
 	if (!host->thread)
 		return;
-	g_mutex_lock(&host->lock);
-	host->stop = true;
-	g_cond_signal(&host->wake);
-	g_mutex_unlock(&host->lock);
+	domain_host_begin_stop(host);
 	g_thread_join(g_steal_pointer(&host->thread));
 }
 
@@ -157,20 +185,34 @@ void domain_host_wake(DomainHost *host)
 	g_mutex_unlock(&host->lock);
 }
 
-GPtrArray *domain_host_list(DomainHost *host, GError **error)
+static GPtrArray *copy_names_locked(const DomainHost *host)
 {
-	GPtrArray *copy = NULL;
+	GPtrArray *copy = name_array();
 
-	g_mutex_lock(&host->lock);
-	if (host->names)
-		copy = name_array();
-	for (guint i = 0; copy && i < host->names->len; i++) {
+	for (guint i = 0; i < host->names->len; i++) {
 		const DomainName *name = host->names->pdata[i];
 
 		add_name(copy, name->name, name->uuid);
 	}
+	return copy;
+}
+
+GPtrArray *domain_host_list(DomainHost *host, GError **error)
+{
+	GPtrArray *copy = NULL;
+	bool started;
+
+	g_mutex_lock(&host->lock);
+	started = host->started;
+	if (host->names)
+		copy = copy_names_locked(host);
+	else if (host->failure)
+		g_propagate_error(error, g_error_copy(host->failure));
+	else if (started)
+		fleece_set_error(error, ENOTCONN, "%s: no answer yet",
+			virt_host_uri(host->virt));
 	g_mutex_unlock(&host->lock);
-	return copy ? copy : ask(host, error);
+	return started ? copy : ask(host, error);
 }
 
 VirtHost *domain_host_virt(DomainHost *host)

@@ -27,11 +27,18 @@ void domain_host_free(DomainHost *host)
 {
 }
 
-bool domain_host_start(DomainHost *host, DomainLook *look, void *opaque,
-	GError **error)
+void domain_host_start(DomainHost *host, DomainLook *look, void *opaque)
+{
+}
+
+bool domain_host_wait(DomainHost *host, GError **error)
 {
 	refuse(error);
 	return false;
+}
+
+void domain_host_begin_stop(DomainHost *host)
+{
 }
 
 void domain_host_stop(DomainHost *host)

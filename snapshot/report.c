@@ -50,6 +50,13 @@ static char *to_text(struct json_object *object)
 	return g_strconcat(valid, "\n", NULL);
 }
 
+static void add_texts(struct json_object *array, const GPtrArray *texts)
+{
+	for (guint i = 0; i < texts->len; i++)
+		json_object_array_add(array,
+			json_object_new_string(texts->pdata[i]));
+}
+
 static struct json_object *warnings(const Fleece *fleece)
 {
 	struct json_object *array = json_object_new_array();
@@ -57,9 +64,7 @@ static struct json_object *warnings(const Fleece *fleece)
 
 	for (unsigned i = 0; plan[i]; i++)
 		json_object_array_add(array, json_object_new_string(plan[i]));
-	for (guint i = 0; i < fleece->warnings->len; i++)
-		json_object_array_add(array,
-			json_object_new_string(fleece->warnings->pdata[i]));
+	add_texts(array, fleece->warnings);
 	return array;
 }
 
@@ -179,13 +184,18 @@ char *report_status_json(VmSet *set)
 {
 	struct json_object *object = json_object_new_object();
 	struct json_object *array = json_object_new_array();
+	struct json_object *unreachable = json_object_new_array();
+	g_autoptr(GPtrArray) failures = NULL;
 	g_autoptr(GPtrArray) vms = NULL;
 
 	vm_set_refresh(set, NULL);
 	vms = vm_set_list(set);
+	failures = vm_set_unreachable(set);
+	add_texts(unreachable, failures);
 	put_text(object, "version", FLEECEFS_VERSION);
 	put_number(object, "pid", getpid());
 	put_text(object, "source", vm_set_spec(set));
+	put(object, "unreachable", unreachable);
 	for (guint i = 0; i < vms->len; i++)
 		json_object_array_add(array, vm_status(vms->pdata[i]));
 	put(object, "vms", array);

@@ -19,7 +19,9 @@ struct VmSet {
 
 	GMutex lock;
 	GHashTable *vms;     /* name (the Vm's) -> Vm, only grows; lock */
+	GPtrArray *retired;  /* Vms that others have the name of; lock */
 	GHashTable *present; /* names in the source at the last look; lock */
+	GPtrArray *failures; /* GErrors of that look; lock */
 };
 
 typedef struct {
@@ -30,13 +32,6 @@ typedef struct {
 	void *opaque;
 } Order;
 
-static void wake_watches(VmSet *set, const Vm *vm)
-{
-	if (vm_scratch(vm) && set->watch)
-		scratch_watch_wake(set->watch);
-	if (set->context.domains)
-		domain_host_wake(set->context.domains);
-}
 
 static void carry_out(gpointer data, gpointer opaque)
 {
@@ -46,8 +41,9 @@ static void carry_out(gpointer data, gpointer opaque)
 
 	switch (order->verb) {
 	case VM_TAKE:
-		if (vm_take(order->vm, &error))
-			wake_watches(set, order->vm);
+		if (vm_take(order->vm, &error) && vm_scratch(order->vm) &&
+		    set->watch)
+			scratch_watch_wake(set->watch);
 		break;
 	case VM_COMMIT:
 		vm_commit(order->vm, order->force, &error);
@@ -59,6 +55,10 @@ static void carry_out(gpointer data, gpointer opaque)
 		vm_break(order->vm, &error);
 		break;
 	}
+	/* its guest has to be looked at, or another has its name and waited
+	 * for its end */
+	if (vm_host(order->vm))
+		domain_host_wake(vm_host(order->vm));
 	order->done(order->opaque, error);
 }
 
@@ -83,7 +83,8 @@ static bool start_starter(VmSet *set, GError **error)
 	return set->context.starter || !source_may_be_off(set->source);
 }
 
-static bool look_at_domains(void *opaque)
+/* Of this libvirt alone: another may hang. */
+static bool look_at_domains(DomainHost *host, void *opaque)
 {
 	VmSet *set = opaque;
 	g_autoptr(GPtrArray) vms = NULL;
@@ -91,15 +92,37 @@ static bool look_at_domains(void *opaque)
 
 	vm_set_refresh(set, NULL);
 	vms = vm_set_list(set);
-	for (guint i = 0; i < vms->len; i++)
-		any |= vm_look(vms->pdata[i]);
+	for (guint i = 0; i < vms->len; i++) {
+		if (vm_host(vms->pdata[i]) == host)
+			any |= vm_look(vms->pdata[i]);
+	}
 	return any;
 }
 
-static bool start_domains(VmSet *set, GError **error)
+/* All at once, and then we wait for the slowest.  That one of several is not
+ * there is no failure. */
+static bool start_hosts(VmSet *set, GError **error)
 {
-	return !set->context.domains || domain_host_start(
-		set->context.domains, look_at_domains, set, error);
+	const GPtrArray *hosts = source_hosts(set->source);
+	bool groups = source_has_groups(set->source);
+	bool good = true;
+
+	for (guint i = 0; i < hosts->len; i++)
+		domain_host_start(hosts->pdata[i], look_at_domains, set);
+	for (guint i = 0; i < hosts->len; i++)
+		good &= domain_host_wait(hosts->pdata[i],
+			groups ? NULL : error);
+	return good || groups;
+}
+
+static void stop_hosts(VmSet *set)
+{
+	const GPtrArray *hosts = source_hosts(set->source);
+
+	for (guint i = 0; i < hosts->len; i++)
+		domain_host_begin_stop(hosts->pdata[i]);
+	for (guint i = 0; i < hosts->len; i++)
+		domain_host_stop(hosts->pdata[i]);
 }
 
 VmSet *vm_set_new_take(Source *source, Guardian *guardian,
@@ -111,14 +134,16 @@ VmSet *vm_set_new_take(Source *source, Guardian *guardian,
 	set->workers = g_thread_pool_new(carry_out, set, WORKERS, FALSE, NULL);
 	set->source = source;
 	set->context.guardian = guardian;
-	set->context.domains = source_domains(source);
 	g_mutex_init(&set->lock);
 	set->vms = g_hash_table_new_full(g_str_hash, g_str_equal, NULL,
 		(GDestroyNotify)vm_free);
+	set->retired = g_ptr_array_new_with_free_func(
+		(GDestroyNotify)vm_free);
 	set->present = g_hash_table_new_full(g_str_hash, g_str_equal, g_free,
 		NULL);
+	set->failures = source_failures_new();
 	if (!start_starter(set, error) || !start_loops(set, error) ||
-	    !start_domains(set, error))
+	    !start_hosts(set, error))
 		return NULL;
 	set->watch = scratch_watch_new(set, settings);
 	return g_steal_pointer(&set);
@@ -224,8 +249,7 @@ void vm_set_free(VmSet *set)
 {
 	if (!set)
 		return;
-	if (set->context.domains)
-		domain_host_stop(set->context.domains);
+	stop_hosts(set);
 	g_clear_pointer(&set->watch, scratch_watch_free);
 	/* what was ordered before ends first, or it could take a snapshot
 	 * that nobody releases */
@@ -234,7 +258,9 @@ void vm_set_free(VmSet *set)
 	release_all(set);
 	g_thread_pool_free(set->workers, FALSE, TRUE);
 	g_hash_table_unref(set->vms);
+	g_ptr_array_unref(set->retired);
 	g_hash_table_unref(set->present);
+	g_ptr_array_unref(set->failures);
 	image_starter_free(set->context.starter);
 	for (unsigned i = 0; i < set->context.n_loops; i++)
 		nbd_loop_free(set->context.loops[i]);
@@ -255,29 +281,80 @@ Guardian *vm_set_guardian(const VmSet *set)
 	return set->context.guardian;
 }
 
+/* Makes way for another of its name, unless its snapshot stands: that is
+ * released first.  Somebody may still have the old one. */
+static bool make_way_locked(VmSet *set, Vm *vm)
+{
+	if (!vm_retire(vm))
+		return false;
+	g_hash_table_steal(set->vms, vm_name(vm));
+	g_ptr_array_add(set->retired, vm);
+	return true;
+}
+
 static void take_in_locked(VmSet *set, const VmConfig *config)
 {
-	Vm *vm;
+	Vm *vm = g_hash_table_lookup(set->vms, config->name);
 
 	g_hash_table_add(set->present, g_strdup(config->name));
-	if (g_hash_table_contains(set->vms, config->name))
+	if (vm && (vm_is_of(vm, config) || !make_way_locked(set, vm)))
 		return;
 	vm = vm_new(config, &set->context);
 	g_hash_table_insert(set->vms, (char *)vm_name(vm), vm);
 }
 
+static bool is_known_locked(const VmSet *set, const GError *failure)
+{
+	for (guint i = 0; i < set->failures->len; i++) {
+		const GError *known = set->failures->pdata[i];
+
+		if (g_str_equal(known->message, failure->message))
+			return true;
+	}
+	return false;
+}
+
+/* Each is logged once, as long as it lasts; that of a SOURCE without groups is
+ * whoever's who asked. */
+static void take_failures_locked(VmSet *set, GPtrArray *failures)
+{
+	for (guint i = 0; i < failures->len; i++) {
+		const GError *failure = failures->pdata[i];
+
+		if (source_has_groups(set->source) &&
+		    !is_known_locked(set, failure))
+			g_warning("%s", failure->message);
+	}
+	g_ptr_array_unref(set->failures);
+	set->failures = g_ptr_array_ref(failures);
+}
+
 bool vm_set_refresh(VmSet *set, GError **error)
 {
-	g_autoptr(GPtrArray) configs = source_list(set->source, error);
+	g_autoptr(GPtrArray) failures = source_failures_new();
+	g_autoptr(GPtrArray) configs = source_list(set->source, failures);
 
-	if (!configs)
-		return false;
 	g_mutex_lock(&set->lock);
 	g_hash_table_remove_all(set->present);
 	for (guint i = 0; i < configs->len; i++)
 		take_in_locked(set, configs->pdata[i]);
+	take_failures_locked(set, failures);
 	g_mutex_unlock(&set->lock);
-	return true;
+	return !source_failed(failures, error);
+}
+
+GPtrArray *vm_set_unreachable(VmSet *set)
+{
+	GPtrArray *texts = g_ptr_array_new_with_free_func(g_free);
+
+	g_mutex_lock(&set->lock);
+	for (guint i = 0; i < set->failures->len; i++) {
+		const GError *failure = set->failures->pdata[i];
+
+		g_ptr_array_add(texts, g_strdup(failure->message));
+	}
+	g_mutex_unlock(&set->lock);
+	return texts;
 }
 
 Vm *vm_set_find(VmSet *set, const char *name)
@@ -287,8 +364,9 @@ Vm *vm_set_find(VmSet *set, const char *name)
 	g_mutex_lock(&set->lock);
 	vm = g_hash_table_lookup(set->vms, name);
 	g_mutex_unlock(&set->lock);
-	if (vm || !vm_set_refresh(set, NULL))
+	if (vm)
 		return vm;
+	vm_set_refresh(set, NULL);
 	g_mutex_lock(&set->lock);
 	vm = g_hash_table_lookup(set->vms, name);
 	g_mutex_unlock(&set->lock);
@@ -299,17 +377,17 @@ unsigned vm_set_take_all(VmSet *set, bool strict, GError **error)
 {
 	g_autoptr(GPtrArray) vms = NULL;
 	g_autoptr(GPtrArray) good = NULL;
+	g_autoptr(GError) missing = NULL;
 	g_autoptr(GError) failure = NULL;
 
-	if (!vm_set_refresh(set, error))
-		return 0;
+	vm_set_refresh(set, &missing);
 	vms = vm_set_list(set);
-	if (vms->len == 0) {
-		fleece_set_error(error, ENOENT, "%s: no VM in it",
+	if (vms->len == 0 && !missing)
+		fleece_set_error(&missing, ENOENT, "%s: no VM in it",
 			vm_set_spec(set));
-		return 0;
-	}
 	failure = submit_all(set, vms, VM_TAKE, vms->len > 1);
+	if (!failure)
+		failure = g_steal_pointer(&missing);
 	good = standing(set);
 	if (!failure || (good->len && !strict))
 		return good->len;

@@ -22,6 +22,7 @@ struct Vm {
 			 * where nothing is made in a QEMU */
 
 	GMutex lock;
+	bool retired;       /* lock */
 	bool busy;          /* a snapshot is being taken, committed or
 			     * released; lock */
 	Snapshot *snapshot; /* lock */
@@ -80,7 +81,9 @@ static int begin_take(Vm *vm)
 	int error = 0;
 
 	g_mutex_lock(&vm->lock);
-	if (vm->busy)
+	if (vm->retired)
+		error = ESTALE;
+	else if (vm->busy)
 		error = EBUSY;
 	else if (vm->snapshot)
 		error = EEXIST;
@@ -88,6 +91,24 @@ static int begin_take(Vm *vm)
 		vm->busy = true;
 	g_mutex_unlock(&vm->lock);
 	return error;
+}
+
+/* A domain that does not run has no UUID: nothing says that it is another. */
+bool vm_is_of(const Vm *vm, const VmConfig *config)
+{
+	return g_strcmp0(vm->config->qmp, config->qmp) == 0 &&
+		vm->config->host == config->host && (!config->uuid ||
+			g_strcmp0(vm->config->uuid, config->uuid) == 0);
+}
+
+bool vm_retire(Vm *vm)
+{
+	bool retired;
+
+	g_mutex_lock(&vm->lock);
+	vm->retired = retired = !vm->busy && !vm->snapshot;
+	g_mutex_unlock(&vm->lock);
+	return retired;
 }
 
 /* Ends busy with what came of it: the snapshot that stands now and, taken, an
@@ -109,8 +130,8 @@ static bool finish(Vm *vm, Snapshot *snapshot, GError *failure, GError **error)
 /* Where its undo list is run: at its QMP socket, or by its libvirt. */
 static const char *address(const Vm *vm)
 {
-	return vm->config->domain ?
-		virt_host_uri(domain_host_virt(vm->context->domains)) :
+	return vm->config->host ?
+		virt_host_uri(domain_host_virt(vm->config->host)) :
 		vm->config->qmp;
 }
 
@@ -149,8 +170,9 @@ static DomainRequest domain_request(const Vm *vm)
 {
 	return (DomainRequest){
 		.vm = vm->config->name,
-		.uuid = vm->config->domain,
-		.host = vm->context->domains,
+		.domain = vm->config->domain,
+		.uuid = vm->config->uuid,
+		.host = vm->config->host,
 		.settings = vm->config->settings,
 		.guardian = vm->context->guardian,
 		.starter = vm->context->starter,
@@ -165,7 +187,7 @@ static Fleece *build_domain(Vm *vm, GError **error)
 {
 	DomainRequest request;
 
-	if (!ready_undo(vm, error))
+	if (!vm_config_check(vm->config, error) || !ready_undo(vm, error))
 		return NULL;
 	request = domain_request(vm);
 	return domain_fleece_new(&request, error);
@@ -205,7 +227,7 @@ static Snapshot *take(Vm *vm, GError **error)
 	const VmConfig *config = vm->config;
 	Fleece *fleece = config->nbd ? attach(vm, config->nbd, error) :
 		config->images ? read_images(vm, error) :
-		config->domain ? build_domain(vm, error) : build(vm, error);
+		config->host ? build_domain(vm, error) : build(vm, error);
 
 	return fleece ? snapshot_new_take(vm->config->name, fleece) : NULL;
 }
@@ -220,8 +242,21 @@ static bool unmake(Vm *vm, const Snapshot *snapshot, GError **error)
 		return image_host_end(fleece->images, error);
 	if (vm->config->qmp)
 		return fleece_undo(vm->undo, vm->config->qmp, timeout, error);
-	return !vm->config->domain ||
+	return !vm->config->host ||
 		undo_list_run_at(vm->undo, address(vm), timeout, error);
+}
+
+static const char *why_not_taken(int refused)
+{
+	switch (refused) {
+	case EEXIST:
+		return "it has a snapshot";
+	case ESTALE:
+		return "another VM has its name now";
+	default:
+		return "its snapshot is just being taken, committed or "
+			"released";
+	}
 }
 
 bool vm_take(Vm *vm, GError **error)
@@ -232,10 +267,7 @@ bool vm_take(Vm *vm, GError **error)
 
 	if (refused) {
 		fleece_set_error(error, refused, "VM %s: %s",
-			vm->config->name, refused == EEXIST ?
-			"it has a snapshot" :
-			"its snapshot is just being taken, committed or "
-			"released");
+			vm->config->name, why_not_taken(refused));
 		return false;
 	}
 	snapshot = take(vm, &failure);
@@ -246,19 +278,24 @@ bool vm_take(Vm *vm, GError **error)
 
 const char *vm_scratch(const Vm *vm)
 {
-	return vm->config->qmp || vm->config->domain ?
+	return vm->config->qmp || vm->config->host ?
 		vm->config->settings->scratch : NULL;
+}
+
+DomainHost *vm_host(const Vm *vm)
+{
+	return vm->config->host;
 }
 
 bool vm_look(Vm *vm)
 {
-	g_autoptr(Snapshot) snapshot = vm->config->domain ? vm_snapshot(vm) :
-							    NULL;
+	g_autoptr(Snapshot) snapshot = vm->config->host ? vm_snapshot(vm) :
+							  NULL;
 
 	if (!snapshot || snapshot_fleece(snapshot)->images ||
 	    snapshot_get_state(snapshot, NULL) != SNAPSHOT_LIVE)
 		return false;
-	if (domain_is_stuck(vm->context->domains, vm->config->domain))
+	if (domain_is_stuck(vm->config->host, vm->config->uuid))
 		snapshot_break(snapshot, "the guest was stopped because a "
 			"write failed: the scratch is full, or its own disk");
 	return true;
@@ -287,7 +324,7 @@ static bool commit_fleece(Vm *vm, const Fleece *fleece, GError **error)
 	const VmConfig *config = vm->config;
 	DomainRequest request;
 
-	if (config->domain) {
+	if (config->host) {
 		request = domain_request(vm);
 		return domain_commit(&request, fleece, error);
 	}

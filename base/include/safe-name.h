@@ -14,6 +14,10 @@
 
 #define SAFE_NAME_MAX 200
 
+/* What path is called, its last part without what follows the last dot of
+ * that; not yet safe.  Free it with g_free(). */
+char *safe_name_stem(const char *path);
+
 /* Returns the file name for name; free it with g_free(). */
 char *safe_name(const char *name);
 

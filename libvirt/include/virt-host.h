@@ -37,13 +37,13 @@ typedef struct VirtHost VirtHost;
 typedef void VirtNotify(void *opaque);
 
 /*
- * A host that is not yet connected.  With notify a thread is started at the
- * first call; there may be only one such host in a process, ever.
+ * A host that is not yet connected.  With notify, the thread for events
+ * (virt-loop.h) runs from the first call on; the first host of a process has
+ * to be such a one, if any is.
  */
 VirtHost *virt_host_new(const char *uri, VirtNotify *notify, void *opaque);
 
-/* Closes its connections and ends the thread; waits for a libvirtd that hangs
- * two seconds. */
+/* Closes its connections; waits for a libvirtd that hangs two seconds. */
 void virt_host_free(VirtHost *host);
 
 /* Has notify called from here on, and again where the connection for that has

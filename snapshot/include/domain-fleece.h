@@ -23,6 +23,7 @@
 
 typedef struct {
 	const char *vm;     /* its name */
+	const char *domain; /* libvirt's name of it */
 	const char *uuid;   /* of the domain */
 	DomainHost *host;
 	const Settings *settings;

@@ -34,15 +34,21 @@ void domain_host_free(DomainHost *host);
  * Looks at what needs to be looked at often; returns whether there is
  * anything.  May block.
  */
-typedef bool DomainLook(void *opaque);
+typedef bool DomainLook(DomainHost *host, void *opaque);
 
 /*
- * Connects, and starts a thread that follows what comes and goes.  It calls
+ * Starts a thread that connects, and follows what comes and goes.  It calls
  * look once a second as long as that returns true, and whenever libvirt has
- * something to tell.  Without this, domain_host_list() asks libvirt.
+ * something to tell; a libvirt that is not there is tried again once a second.
+ * Without this, domain_host_list() asks libvirt.
  */
-bool domain_host_start(DomainHost *host, DomainLook *look, void *opaque,
-	GError **error);
+void domain_host_start(DomainHost *host, DomainLook *look, void *opaque);
+
+/* Waits until the first try has ended, and says how.  Blocks. */
+bool domain_host_wait(DomainHost *host, GError **error);
+
+/* Has the thread end, of several hosts' all at the same time. */
+void domain_host_begin_stop(DomainHost *host);
 
 /* Ends the thread: look is not called any more.  Blocks. */
 void domain_host_stop(DomainHost *host);
@@ -50,8 +56,11 @@ void domain_host_stop(DomainHost *host);
 /* There is something to look at.  Any thread. */
 void domain_host_wake(DomainHost *host);
 
-/* The DomainNames of all, freed with the array.  Any thread; does not wait for
- * libvirt once it was started. */
+/*
+ * The DomainNames of all, freed with the array.  Any thread.  Once
+ * it was started it does not wait for libvirt: those that libvirt has named
+ * last, or the reason why it never did.
+ */
 GPtrArray *domain_host_list(DomainHost *host, GError **error);
 
 /* The connection behind it, which belongs to it. */

@@ -5,8 +5,9 @@
  *   a QMP unix socket   one VM, named as the file's stem
  *   a directory         one VM for each *.qmp socket in it, looked at anew
  *                       each time, so sockets may come and go
- *   a GKeyFile          one VM for each group: qmp=, nbd= or image=, and
- *                       settings
+ *   a GKeyFile          for each group one VM (qmp=, nbd=, image=, or libvirt=
+ *                       with domain=), or those of a directory= or of a
+ *                       libvirt=; and settings
  *   an NBD URI          what one server exports, as one VM
  *   a libvirt URI       one VM for each domain, whether it runs or not
  *
@@ -14,22 +15,15 @@
  */
 #pragma once
 
+#include <stdbool.h>
+
 #include <glib.h>
 
 #include "domain-host.h"
 #include "settings.h"
+#include "vm-config.h"
 
 typedef struct Source Source;
-
-/* A VM that could be snapshot. */
-typedef struct {
-	char *name;         /* its directory's name: a safe file name */
-	char *qmp;          /* absolute path of its QMP socket; or NULL, and */
-	char *nbd;          /* the URI of a server that others have set up */
-	char *domain;       /* or the UUID of one of source_domains() */
-	GPtrArray *images;  /* or DiskImages of a VM that is switched off */
-	Settings *settings; /* the mount's, with the group's own values */
-} VmConfig;
 
 /*
  * spec as on the command line; relative paths are made absolute.  name, or
@@ -50,17 +44,26 @@ bool source_needs_scratch(const Source *source);
 /* Whether it may have VMs that are switched off. */
 bool source_may_be_off(const Source *source);
 
-/* The libvirt behind it, which belongs to it; NULL where it is none. */
-DomainHost *source_domains(const Source *source);
+/* Whether it is a .conf. */
+bool source_has_groups(const Source *source);
+
+/* The DomainHosts behind it.  They belong to it. */
+const GPtrArray *source_hosts(const Source *source);
 
 /* Whether spec is meant as the URI of an NBD server. */
 bool source_is_nbd(const char *spec);
 
-/* The VMs there are now: VmConfigs, sorted by name, freed with the array. */
-GPtrArray *source_list(const Source *source, GError **error);
+/*
+ * The VMs there are now: VmConfigs, sorted by name, freed with the array.  A
+ * group that cannot be looked at, or all of a SOURCE without groups, is left
+ * out, and why, a GError, is added to failures.
+ */
+GPtrArray *source_list(const Source *source, GPtrArray *failures);
 
-VmConfig *vm_config_copy(const VmConfig *config);
-void vm_config_free(VmConfig *config);
+/* An empty array for these, which frees them. */
+GPtrArray *source_failures_new(void);
+
+/* Whether there is any, and the first. */
+bool source_failed(const GPtrArray *failures, GError **error);
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Source, source_free)
-G_DEFINE_AUTOPTR_CLEANUP_FUNC(VmConfig, vm_config_free)

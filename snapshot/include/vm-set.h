@@ -32,8 +32,9 @@ Guardian *vm_set_guardian(const VmSet *set);
 /*
  * Takes a snapshot of every VM of the source, side by side, and waits.
  * Returns how many stand.  With strict, or where none stands, any failure
- * fails the whole: 0 with the first error, and nothing stands.  Else failures
- * are logged.  ENOENT where the source has no VM.  Blocks.
+ * fails the whole, also that a group cannot be looked at: 0 with the first
+ * error, and nothing stands.  Else failures are logged.  ENOENT where the
+ * source has no VM.  Blocks.
  */
 unsigned vm_set_take_all(VmSet *set, bool strict, GError **error);
 
@@ -41,7 +42,8 @@ unsigned vm_set_take_all(VmSet *set, bool strict, GError **error);
  * not yet known.  It lives as long as the set. */
 Vm *vm_set_find(VmSet *set, const char *name);
 
-/* Looks again which VMs the source has. */
+/* Looks again which VMs the source has; false, with the first error, where not
+ * all of it can be looked at. */
 bool vm_set_refresh(VmSet *set, GError **error);
 
 /*
@@ -49,6 +51,10 @@ bool vm_set_refresh(VmSet *set, GError **error);
  * sorted by name; the array does not own them.
  */
 GPtrArray *vm_set_list(VmSet *set);
+
+/* What of the source could not be looked at then, and why: texts, freed with
+ * the array. */
+GPtrArray *vm_set_unreachable(VmSet *set);
 
 /* The standing snapshot with this serial number, referenced, or NULL. */
 Snapshot *vm_set_by_serial(VmSet *set, uint32_t serial);

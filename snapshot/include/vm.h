@@ -30,7 +30,6 @@ typedef struct {
 	Guardian *guardian;
 	NbdLoop **loops;
 	unsigned n_loops;
-	DomainHost *domains; /* of the VMs that are domains */
 	ImageStarter *starter; /* for those that are switched off */
 } VmContext;
 
@@ -43,8 +42,8 @@ const char *vm_name(const Vm *vm);
 
 /*
  * Takes the snapshot.  EEXIST where there is one, EBUSY where one is being
- * taken or released.  The error, which begins with "VM NAME: ", is kept for
- * vm_error().
+ * taken or released, ESTALE where it has ended.  The error, which begins with
+ * "VM NAME: ", is kept for vm_error().
  */
 bool vm_take(Vm *vm, GError **error);
 
@@ -72,6 +71,17 @@ bool vm_commit(Vm *vm, bool force, GError **error);
  * being done to it.
  */
 bool vm_break(Vm *vm, GError **error);
+
+/* Whether config, in which it has the same name, is of the same VM: a domain
+ * may have been made anew. */
+bool vm_is_of(const Vm *vm, const VmConfig *config);
+
+/* Ends it where it has no snapshot, and none is being taken or released: it
+ * never gets one any more.  Returns whether it has. */
+bool vm_retire(Vm *vm);
+
+/* The libvirt that runs it; NULL where none does. */
+DomainHost *vm_host(const Vm *vm);
 
 /*
  * Looks at a guest that libvirt runs: where a write of its failed for want of

@@ -25,17 +25,17 @@ static void check_settings(const Settings *settings)
 
 static void check_vms(const Source *source)
 {
-	g_autoptr(GError) error = NULL;
-	g_autoptr(GPtrArray) vms = source_list(source, &error);
+	g_autoptr(GPtrArray) failures = source_failures_new();
+	g_autoptr(GPtrArray) vms = source_list(source, failures);
 
-	g_assert_no_error(error);
 	for (guint i = 0; i < vms->len; i++) {
 		const VmConfig *vm = vms->pdata[i];
 
 		g_assert_cmpstr(vm->name, !=, "");
 		g_assert_null(strchr(vm->name, '/'));
 		g_assert_cmpint(vm->name[0], !=, '.');
-		g_assert_true(g_path_is_absolute(vm->qmp));
+		g_assert_true(vm->nbd || vm->images ||
+			g_path_is_absolute(vm->qmp));
 		check_settings(vm->settings);
 		if (i > 0)
 			g_assert_cmpstr(((VmConfig *)vms->pdata[i - 1])->name,
@@ -55,9 +55,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		abort();
 	source = source_new(path, NULL, NULL, settings, &error);
 	fuzz_assert_told(source, error);
-	if (source)
+	/* to list those of a libvirt would be to talk to it */
+	if (source && source_hosts(source)->len == 0)
 		check_vms(source);
-	else
+	else if (!source && error->code != ENOTSUP)
 		g_assert_error(error, FLEECE_ERROR, EINVAL);
 	close(fd);
 	return 0;

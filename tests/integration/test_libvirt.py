@@ -138,6 +138,25 @@ def test_mkdir(tmp, libvirt, mount_factory):
     mnt.umount()
 
 
+def test_made_anew(tmp, libvirt, mount_factory):
+    """A domain that has the name of another that was there is no other's."""
+    old = libvirt.start("web01", [drive(tmp, "vda")])
+    uuid = old.virsh("domuuid")
+    mnt = mount_factory(libvirt.uri)
+    old.virsh("destroy")
+    old.virsh("undefine")
+    wait_for(lambda: mnt.vm_status("web01")["state"] == "gone",
+             what="its end to be seen")
+    new = libvirt.start("web01", [drive(tmp, "vdb")])
+    assert new.virsh("domuuid") != uuid
+    os.rmdir(mnt.join("web01"))
+    wait_for(lambda: files.error_of(os.mkdir, mnt.join("web01")) == "none",
+             what="the new one to be there")
+    assert "vdb.raw" in os.listdir(mnt.join("web01"))
+    mnt.umount()
+    assert new.job() == "None"
+
+
 @pytest.mark.parametrize("words, said", [
     (("discard",), "read-only"), (("method=filter",), "'method'"),
     (("agent=/x",), "'agent'"), (("cbw_timeout=3",), "'cbw_timeout'"),

@@ -95,7 +95,7 @@ CONFS = {
     "comment": ("# nothing\n", "no VM"),
     "key-before-group": ("qmp=/x\n[web01]\n", "group"),
     "unknown-key": ("[web01]\nqmp=/x\nsnapshots=1\n", "snapshots"),
-    "no-qmp": ("[web01]\nmethod=job\n", "needs one of qmp=, nbd= and image="),
+    "no-qmp": ("[web01]\nmethod=job\n", "needs one of qmp="),
     "empty-qmp": ("[web01]\nqmp=\n", "qmp"),
     "bad-method": ("[web01]\nqmp=/x\nmethod=best\n", "method"),
     "bad-escape": ("[web01]\nqmp=/x\\q\n", "qmp"),

@@ -97,11 +97,11 @@ static void must_fail(const Folder *f, const char *file, const char *name,
 /* The names of the VMs there are, with a comma between. */
 static void assert_vms(const Source *source, const char *expected)
 {
-	g_autoptr(GError) error = NULL;
-	g_autoptr(GPtrArray) vms = source_list(source, &error);
+	g_autoptr(GPtrArray) failures = source_failures_new();
+	g_autoptr(GPtrArray) vms = source_list(source, failures);
 	g_autoptr(GString) names = g_string_new(NULL);
 
-	g_assert_no_error(error);
+	g_assert_cmpuint(failures->len, ==, 0);
 	for (guint i = 0; i < vms->len; i++) {
 		const VmConfig *config = vms->pdata[i];
 
@@ -259,6 +259,8 @@ static void test_directory_with_globs(Folder *f, gconstpointer unused)
 static void test_directory_goes(Folder *f, gconstpointer unused)
 {
 	g_autofree char *path = path_of(f, "sub");
+	g_autoptr(GPtrArray) failures = NULL;
+	g_autoptr(GPtrArray) vms = NULL;
 	g_autoptr(Source) source = NULL;
 	g_autoptr(GError) error = NULL;
 
@@ -266,7 +268,10 @@ static void test_directory_goes(Folder *f, gconstpointer unused)
 	source = must_open(f, "sub", NULL, NULL);
 	assert_vms(source, "");
 	g_assert_cmpint(g_rmdir(path), ==, 0);
-	g_assert_null(source_list(source, &error));
+	failures = source_failures_new();
+	vms = source_list(source, failures);
+	g_assert_cmpuint(vms->len, ==, 0);
+	g_assert_true(source_failed(failures, &error));
 	g_assert_error(error, G_FILE_ERROR, G_FILE_ERROR_NOENT);
 }
 
@@ -392,6 +397,109 @@ static void test_agents(Folder *f, gconstpointer unused)
 	source = must_open(f, "web01.qmp", NULL, NULL);
 }
 
+/* --- groups whose VMs come and go --- */
+
+static void test_conf_directories(Folder *f, gconstpointer unused)
+{
+	g_autofree char *gone = path_of(f, "a.qmp");
+	g_autofree char *text = g_strdup_printf("[one]\ndirectory=%s\n"
+		"disks=x\n[two]\ndirectory=%s/.\n[a@one]\nqmp=/fixed\n",
+		f->dir, f->dir);
+	g_autoptr(Source) source = NULL;
+	g_autoptr(VmConfig) config = NULL;
+
+	add_file(f, "site.conf", text);
+	source = must_open(f, "site.conf", NULL, NULL);
+	g_assert_true(source_has_groups(source));
+	g_assert_true(source_needs_scratch(source));
+	assert_vms(source, "a@one");
+	add_socket(f, "b.qmp");
+	assert_vms(source, "a@one,b@one,b@two");
+	config = find(source, "b@one");
+	g_assert_true(g_str_has_suffix(config->qmp, "/b.qmp"));
+	g_assert_cmpstr(config->settings->disks, ==, "x");
+	g_assert_cmpuint(config->settings->connections, ==, 7);
+	/* the group that is one VM keeps its name, whoever comes */
+	add_socket(f, "a.qmp");
+	assert_vms(source, "a@one,a@one~2,a@two,b@one,b@two");
+	vm_config_free(config);
+	config = find(source, "a@one");
+	g_assert_cmpstr(config->qmp, ==, "/fixed");
+	g_assert_cmpint(g_unlink(gone), ==, 0);
+	assert_vms(source, "a@one,b@one,b@two");
+}
+
+static void test_conf_directories_with_globs(Folder *f, gconstpointer unused)
+{
+	g_autofree char *text = g_strdup_printf("[one]\ndirectory=%s\n"
+		"[two]\ndirectory=%s\n[web9]\nqmp=/a\n", f->dir, f->dir);
+	g_autoptr(Source) names = NULL;
+	g_autoptr(Source) group = NULL;
+
+	add_socket(f, "web1.qmp");
+	add_socket(f, "db.qmp");
+	add_file(f, "site.conf", text);
+	names = must_open(f, "site.conf", NULL, "web*");
+	assert_vms(names, "web1@one,web1@two,web9");
+	group = must_open(f, "site.conf", NULL, "*@two");
+	assert_vms(group, "db@two,web1@two");
+}
+
+/* It costs its own alone. */
+static void test_conf_directory_is_missing(Folder *f, gconstpointer unused)
+{
+	g_autofree char *text = g_strdup_printf("[a]\ndirectory=%s/none\n"
+		"[b]\ndirectory=%s\n[c]\nqmp=/c\n", f->dir, f->dir);
+	g_autoptr(GPtrArray) failures = source_failures_new();
+	g_autoptr(GPtrArray) vms = NULL;
+	g_autoptr(Source) source = NULL;
+	g_autoptr(GError) error = NULL;
+
+	add_socket(f, "web.qmp");
+	add_file(f, "site.conf", text);
+	source = must_open(f, "site.conf", NULL, NULL);
+	vms = source_list(source, failures);
+	g_assert_cmpuint(vms->len, ==, 2);
+	g_assert_cmpuint(failures->len, ==, 1);
+	g_assert_true(source_failed(failures, &error));
+	g_assert_nonnull(strstr(error->message, "site.conf: group [a]: "));
+}
+
+static void test_bad_places(Folder *f, gconstpointer unused)
+{
+	static const struct {
+		const char *text;
+		const char *words;
+	} cases[] = {
+		{ "[a]\nqmp=/a\ndirectory=/b\n", "[a]: it needs one of" },
+		{ "[a]\nlibvirt=qemu:///system\nqmp=/a\n",
+			"[a]: it needs one of" },
+		{ "[a]\ndomain=web\n", "[a]: it needs one of" },
+		{ "[a]\nqmp=/a\ndomain=web\n", "domain= needs libvirt=" },
+		{ "[a]\nlibvirt=\n", "'libvirt='" },
+		{ "[a]\ndirectory=\n", "'directory='" },
+		{ "[a]\ndirectory=/a\nagent=/b\n", "agent= is that of one" },
+		{ "[a]\ndirectory=/a\nfreeze=try\n", "'freeze' needs" },
+		{ "[a]\ndirectory=/a\nbitmap=b\n", "'bitmap'" },
+		{ "[a@b]\ndirectory=/a\n", "NAME@GROUP" },
+		{ "[a]\nlibvirt=/run/libvirt\n", "no libvirt URI" },
+	};
+
+	for (unsigned i = 0; i < G_N_ELEMENTS(cases); i++) {
+		add_file(f, "site.conf", cases[i].text);
+		must_fail(f, "site.conf", NULL, EINVAL, cases[i].words);
+	}
+}
+
+/* The disks of another machine's libvirt are not to be had, and a program
+ * without libvirt says that. */
+static void test_conf_remote(Folder *f, gconstpointer unused)
+{
+	add_file(f, "site.conf", "[hv1]\n"
+		"libvirt=qemu+tls://hv1.example.org/system\n");
+	must_fail(f, "site.conf", NULL, ENOTSUP, "group [hv1]: qemu+tls://");
+}
+
 static void test_bad_conf(Folder *f, gconstpointer unused)
 {
 	static const struct {
@@ -399,9 +507,9 @@ static void test_bad_conf(Folder *f, gconstpointer unused)
 		const char *words;
 	} cases[] = {
 		{ "[web]\nqmp=/a\ncolour=red\n", "'colour=red'" },
-		{ "[web]\ndisks=va\n", "[web] needs one of" },
-		{ "[web]\n", "[web] needs one of" },
-		{ "[a]\nqmp=/a\n[b]\n", "[b] needs one of" },
+		{ "[web]\ndisks=va\n", "[web]: it needs one of" },
+		{ "[web]\n", "[web]: it needs one of" },
+		{ "[a]\nqmp=/a\n[b]\n", "[b]: it needs one of" },
 		{ "[web]\nqmp=/a\nmethod=magic\n", "'method=magic'" },
 		{ "[web]\nqmp=/a\nmethod=\n", "'method='" },
 		{ "[web]\nqmp=/a\nfreeze=maybe\n", "'freeze=maybe'" },
@@ -477,6 +585,12 @@ int main(int argc, char **argv)
 	add("/source/conf/key-twice", test_conf_key_twice);
 	add("/source/conf/duplicates", test_conf_duplicates);
 	add("/source/conf/agents", test_agents);
+	add("/source/conf/directories", test_conf_directories);
+	add("/source/conf/directories-globs",
+		test_conf_directories_with_globs);
+	add("/source/conf/directory-missing", test_conf_directory_is_missing);
+	add("/source/conf/bad-places", test_bad_places);
+	add("/source/conf/remote", test_conf_remote);
 	add("/source/conf/bad", test_bad_conf);
 	add("/source/name-needs-one-vm", test_name_needs_one_vm);
 	add("/source/nothing-of-the-kind", test_nothing_of_the_kind);
