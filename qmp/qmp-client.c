@@ -192,10 +192,26 @@ static bool parse_greeting(QmpClient *client, json_object *message,
 	return true;
 }
 
+/* QEMU may send an event to a connection that it has not greeted yet, where
+ * another client has just left. */
+static json_object *receive_greeting(QmpClient *client, int64_t deadline,
+	GError **error)
+{
+	for (;;) {
+		json_object *message = receive(client, deadline, error);
+
+		if (!message || !json_object_object_get_ex(message, "event",
+					NULL))
+			return message;
+		json_object_put(message);
+	}
+}
+
 static bool read_greeting(QmpClient *client, int64_t deadline, GError **error)
 {
 	GError *local = NULL;
-	g_autoptr(json_object) message = receive(client, deadline, &local);
+	g_autoptr(json_object) message = receive_greeting(client, deadline,
+		&local);
 
 	if (message && parse_greeting(client, message, &local))
 		return true;

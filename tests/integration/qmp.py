@@ -44,13 +44,19 @@ class Qmp:
         try:
             self._sock.settimeout(deadline)
             self._sock.connect(self.path)
-            self.greeting = self._message(time.monotonic() + deadline)
+            self.greeting = self._greeting(time.monotonic() + deadline)
             if "QMP" not in self.greeting:
                 raise QmpClosed(f"no QMP greeting: {self.greeting}")
             self.execute("qmp_capabilities")
         except BaseException:
             self._sock.close()
             raise
+
+    def _greeting(self, end):
+        """An event may come first, where another client has just left."""
+        while "event" in (message := self._message(end)):
+            self.events.append(message)
+        return message
 
     def __enter__(self):
         return self

@@ -191,6 +191,23 @@ static void test_greeting(void)
 	}
 }
 
+static void test_event_before_greeting(void)
+{
+	static const ScriptedStep accept[] = { {
+		.command = "qmp_capabilities",
+		.reply = RETURN("{}"),
+	} };
+	g_autoptr(ScriptedQmp) peer = scripted_qmp_new("{\"timestamp\": "
+		"{\"seconds\": 1, \"microseconds\": 2}, \"event\": "
+		"\"STOP\"}\r\n{\"QMP\": {\"version\": {\"qemu\": "
+		"{\"micro\": 22, \"minor\": 2, \"major\": 7}, "
+		"\"package\": \"\"}, \"capabilities\": []}}\r\n",
+		accept, 1);
+	g_autoptr(QmpClient) client = must_connect(peer);
+
+	g_assert_cmpstr(qmp_client_version_text(client), ==, "7.2.22");
+}
+
 static void test_greeting_closed(void)
 {
 	static const ScriptedStep steps[] = { {
@@ -500,6 +517,8 @@ int main(int argc, char **argv)
 	g_test_add_func("/qmp-client/no-socket", test_no_socket);
 	g_test_add_func("/qmp-client/full-backlog", test_full_backlog);
 	g_test_add_func("/qmp-client/greeting", test_greeting);
+	g_test_add_func("/qmp-client/event-before-greeting",
+		test_event_before_greeting);
 	g_test_add_func("/qmp-client/greeting-closed", test_greeting_closed);
 	g_test_add_func("/qmp-client/negotiation", test_negotiation);
 	g_test_add_func("/qmp-client/silence", test_silence);
