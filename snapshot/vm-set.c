@@ -18,6 +18,8 @@ struct VmSet {
 	ScratchWatch *watch; /* NULL in the end */
 
 	GMutex lock;
+	unsigned open;       /* orders that have not ended; lock */
+	GCond idle;          /* there is none */
 	GHashTable *vms;     /* name (the Vm's) -> Vm, only grows; lock */
 	GPtrArray *retired;  /* Vms that others have the name of; lock */
 	GHashTable *present; /* names in the source at the last look; lock */
@@ -60,6 +62,26 @@ static void carry_out(gpointer data, gpointer opaque)
 	if (vm_host(order->vm))
 		domain_host_wake(vm_host(order->vm));
 	order->done(order->opaque, error);
+	g_mutex_lock(&set->lock);
+	if (--set->open == 0)
+		g_cond_broadcast(&set->idle);
+	g_mutex_unlock(&set->lock);
+}
+
+/* All of them now, as they are: a thread that GLib starts later gets the
+ * priority of this moment, and where somebody has lowered ours since, which we
+ * may not take back, GLib aborts. */
+static bool start_workers(VmSet *set, GError **error)
+{
+	GError *failure = NULL;
+
+	set->workers = g_thread_pool_new(carry_out, set, WORKERS, TRUE,
+		&failure);
+	if (!failure)
+		return true;
+	fleece_set_error(error, EAGAIN, "threads: %s", failure->message);
+	g_error_free(failure);
+	return false;
 }
 
 static bool start_loops(VmSet *set, GError **error)
@@ -130,11 +152,10 @@ VmSet *vm_set_new_take(Source *source, Guardian *guardian,
 {
 	g_autoptr(VmSet) set = g_new0(VmSet, 1);
 
-	/* a pool that starts no thread yet cannot fail */
-	set->workers = g_thread_pool_new(carry_out, set, WORKERS, FALSE, NULL);
 	set->source = source;
 	set->context.guardian = guardian;
 	g_mutex_init(&set->lock);
+	g_cond_init(&set->idle);
 	set->vms = g_hash_table_new_full(g_str_hash, g_str_equal, NULL,
 		(GDestroyNotify)vm_free);
 	set->retired = g_ptr_array_new_with_free_func(
@@ -143,7 +164,7 @@ VmSet *vm_set_new_take(Source *source, Guardian *guardian,
 		NULL);
 	set->failures = source_failures_new();
 	if (!start_starter(set, error) || !start_loops(set, error) ||
-	    !start_hosts(set, error))
+	    !start_workers(set, error) || !start_hosts(set, error))
 		return NULL;
 	set->watch = scratch_watch_new(set, settings);
 	return g_steal_pointer(&set);
@@ -245,18 +266,26 @@ static void release_all(VmSet *set)
 	g_clear_error(&logged);
 }
 
+/* What was ordered before ends first, or it could take a snapshot that nobody
+ * releases. */
+static void end_workers(VmSet *set)
+{
+	g_mutex_lock(&set->lock);
+	while (set->open > 0)
+		g_cond_wait(&set->idle, &set->lock);
+	g_mutex_unlock(&set->lock);
+	release_all(set);
+	g_thread_pool_free(set->workers, FALSE, TRUE);
+}
+
 void vm_set_free(VmSet *set)
 {
 	if (!set)
 		return;
 	stop_hosts(set);
 	g_clear_pointer(&set->watch, scratch_watch_free);
-	/* what was ordered before ends first, or it could take a snapshot
-	 * that nobody releases */
-	g_thread_pool_free(set->workers, FALSE, TRUE);
-	set->workers = g_thread_pool_new(carry_out, set, WORKERS, FALSE, NULL);
-	release_all(set);
-	g_thread_pool_free(set->workers, FALSE, TRUE);
+	if (set->workers)
+		end_workers(set);
 	g_hash_table_unref(set->vms);
 	g_ptr_array_unref(set->retired);
 	g_hash_table_unref(set->present);
@@ -268,6 +297,7 @@ void vm_set_free(VmSet *set)
 	guardian_free(set->context.guardian);
 	source_free(set->source);
 	g_mutex_clear(&set->lock);
+	g_cond_clear(&set->idle);
 	g_free(set);
 }
 
@@ -432,5 +462,8 @@ void vm_set_submit(VmSet *set, Vm *vm, enum vm_verb verb, bool force,
 	Order *order = g_new(Order, 1);
 
 	*order = (Order){ vm, verb, force, done, opaque };
+	g_mutex_lock(&set->lock);
+	set->open++;
+	g_mutex_unlock(&set->lock);
 	g_thread_pool_push(set->workers, order, NULL);
 }

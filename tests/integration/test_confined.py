@@ -59,3 +59,20 @@ def test_who_starts_programs_for_it(tmp, mount_factory):
         assert rights(facts(pid, pid)) == (
             1, 0, ours & most, bound & most), pid
     mnt.umount()
+
+
+def test_a_lowered_priority(tmp, vm_factory, mount_factory):
+    """renice(8), which a confined process could not take back."""
+    one = scene.build(tmp, vm_factory)
+    ours = os.getpriority(os.PRIO_PROCESS, 0)
+    os.setpriority(os.PRIO_PROCESS, 0, min(ours, 10))
+    try:
+        mnt = mount_factory(one.vm.qmp_path, "snapshot=mkdir")
+    finally:
+        os.setpriority(os.PRIO_PROCESS, 0, ours)
+    for thread in os.listdir(f"/proc/{mnt.pid}/task"):
+        os.setpriority(os.PRIO_PROCESS, int(thread), 19)
+    os.mkdir(mnt.join("web01"))
+    one.assert_shown(mnt)
+    mnt.umount()
+    one.assert_as_before()
