@@ -9,6 +9,8 @@ import contextlib
 import os
 import subprocess
 
+from deadline import wait_for
+
 
 class NotSound(AssertionError):
     """A file system that its journal does not bring in order."""
@@ -59,6 +61,9 @@ def _mounted(image):
         yield where
     finally:
         subprocess.run(["umount", where], check=True)
+        # another test's mount namespace may have a copy for a moment
+        wait_for(lambda: not _tool(["losetup", "-j", image]),
+                 what=f"the end of {where}")
 
 
 def _tool(command, good=(0,), with_stderr=True):
