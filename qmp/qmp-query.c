@@ -244,6 +244,28 @@ GPtrArray *qmp_query_named_block_nodes(QmpClient *client, GError **error)
 		parse_node, (GDestroyNotify)node_free, error);
 }
 
+const QmpNode *qmp_node_find(const GPtrArray *nodes, const char *name)
+{
+	for (guint i = 0; name && i < nodes->len; i++) {
+		const QmpNode *node = nodes->pdata[i];
+
+		if (g_str_equal(node->node, name))
+			return node;
+	}
+	return NULL;
+}
+
+const QmpBitmap *qmp_node_bitmap(const QmpNode *node, const char *name)
+{
+	for (guint i = 0; i < node->bitmaps->len; i++) {
+		const QmpBitmap *bitmap = node->bitmaps->pdata[i];
+
+		if (g_str_equal(bitmap->name, name))
+			return bitmap;
+	}
+	return NULL;
+}
+
 static void export_free(QmpBlockExport *block_export)
 {
 	g_free(block_export->id);

@@ -68,17 +68,6 @@ static bool take_picture(QmpClient *client, const char *vm, Picture *picture,
 	return picture->graph;
 }
 
-static const QmpNode *find_node(const Picture *picture, const char *name)
-{
-	for (guint i = 0; name && i < picture->nodes->len; i++) {
-		const QmpNode *node = picture->nodes->pdata[i];
-
-		if (g_str_equal(node->node, name))
-			return node;
-	}
-	return NULL;
-}
-
 /* Nodes that hold no data of their own; bitmaps on them would be of no use
  * to anybody else. */
 static bool is_filter(const QmpNode *node)
@@ -98,7 +87,7 @@ static bool is_filter(const QmpNode *node)
 /* The first node from name downwards that is no filter. */
 static const QmpNode *below_filters(const Picture *picture, const char *name)
 {
-	const QmpNode *node = find_node(picture, name);
+	const QmpNode *node = qmp_node_find(picture->nodes, name);
 
 	for (unsigned i = 0; node && is_filter(node) && i < LAYERS_MAX; i++) {
 		const char *child = qmp_graph_child(picture->graph,
@@ -108,7 +97,7 @@ static const QmpNode *below_filters(const Picture *picture, const char *name)
 		if (!child)
 			child = qmp_graph_child(picture->graph, node->node,
 				"backing");
-		node = find_node(picture, child);
+		node = qmp_node_find(picture->nodes, child);
 	}
 	return node;
 }

@@ -8,17 +8,6 @@
 /* More are no filters of ours but a loop. */
 #define FILTERS_MAX 4
 
-static const QmpNode *find_node(const GPtrArray *nodes, const char *name)
-{
-	for (guint i = 0; name && i < nodes->len; i++) {
-		const QmpNode *node = nodes->pdata[i];
-
-		if (g_str_equal(node->node, name))
-			return node;
-	}
-	return NULL;
-}
-
 static bool is_ours(const char *name)
 {
 	return g_str_has_prefix(name, FLEECE_PREFIX);
@@ -30,7 +19,7 @@ static const QmpNode *below_ours(const GPtrArray *nodes, const QmpGraph *graph,
 {
 	for (unsigned i = 0; name && is_ours(name) && i < FILTERS_MAX; i++)
 		name = qmp_graph_child(graph, name, "file");
-	return name && !is_ours(name) ? find_node(nodes, name) : NULL;
+	return name && !is_ours(name) ? qmp_node_find(nodes, name) : NULL;
 }
 
 static Exported *find(const GPtrArray *list, const QmpNode *disk)

@@ -26,13 +26,9 @@ static const char *const draining[] = { "throttle", "qed", NULL };
 
 static const char *driver_of(const GPtrArray *nodes, const char *name)
 {
-	for (guint i = 0; i < nodes->len; i++) {
-		const QmpNode *node = nodes->pdata[i];
+	const QmpNode *node = qmp_node_find(nodes, name);
 
-		if (g_str_equal(node->node, name))
-			return node->driver;
-	}
-	return "";
+	return node ? node->driver : "";
 }
 
 /* Whether the node, or one below it, is such a one; left is how many may be

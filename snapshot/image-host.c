@@ -155,21 +155,10 @@ static const char **sound_bitmaps(const QmpNode *node)
 	return names;
 }
 
-static const QmpNode *find_node(const GPtrArray *nodes, const char *name)
-{
-	for (guint i = 0; i < nodes->len; i++) {
-		const QmpNode *node = nodes->pdata[i];
-
-		if (g_str_equal(node->node, name))
-			return node;
-	}
-	return NULL;
-}
-
 static bool export_image(const ImageHost *host, QmpClient *client,
 	HostedImage *hosted, GError **error)
 {
-	const QmpNode *node = find_node(host->nodes, hosted->node);
+	const QmpNode *node = qmp_node_find(host->nodes, hosted->node);
 	g_autofree const char **bitmaps = node ? sound_bitmaps(node) : NULL;
 	QmpExport export = {
 		.id = hosted->node,
@@ -280,17 +269,6 @@ const char *image_host_uri(const ImageHost *host)
 	return host->uri;
 }
 
-static const QmpBitmap *find_bitmap(const QmpNode *node, const char *name)
-{
-	for (guint i = 0; i < node->bitmaps->len; i++) {
-		const QmpBitmap *bitmap = node->bitmaps->pdata[i];
-
-		if (g_str_equal(bitmap->name, name))
-			return bitmap;
-	}
-	return NULL;
-}
-
 static const HostedImage *find_image(const ImageHost *host,
 	bool (*is_it)(const HostedImage *hosted, const char *name),
 	const char *name)
@@ -316,10 +294,10 @@ const QmpBitmap *image_host_bitmap(const ImageHost *host, const char *disk,
 	const char *name)
 {
 	const HostedImage *hosted = find_image(host, is_disk, disk);
-	const QmpNode *node = hosted ? find_node(host->nodes, hosted->node) :
-				       NULL;
+	const QmpNode *node = qmp_node_find(host->nodes,
+		hosted ? hosted->node : NULL);
 
-	return node ? find_bitmap(node, name) : NULL;
+	return node ? qmp_node_bitmap(node, name) : NULL;
 }
 
 bool image_host_has_below(const ImageHost *host, const char *name)
@@ -328,7 +306,7 @@ bool image_host_has_below(const ImageHost *host, const char *name)
 		const QmpNode *node = host->nodes->pdata[i];
 
 		if (!find_image(host, has_node, node->node) &&
-		    find_bitmap(node, name))
+		    qmp_node_bitmap(node, name))
 			return true;
 	}
 	return false;

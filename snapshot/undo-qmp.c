@@ -29,24 +29,13 @@ static bool already_gone(GError **error)
 	return true;
 }
 
-static const QmpNode *find_node(GPtrArray *nodes, const char *name)
-{
-	for (guint i = 0; i < nodes->len; i++) {
-		const QmpNode *node = nodes->pdata[i];
-
-		if (g_str_equal(node->node, name))
-			return node;
-	}
-	return NULL;
-}
-
 static bool node_exists(QmpClient *client, const char *name, bool *exists,
 	GError **error)
 {
 	g_autoptr(GPtrArray) nodes = qmp_query_named_block_nodes(client,
 		error);
 
-	*exists = nodes && find_node(nodes, name);
+	*exists = nodes && qmp_node_find(nodes, name);
 	return nodes != NULL;
 }
 
@@ -86,7 +75,7 @@ static bool undo_scratch(QmpClient *client, const Undo *undo, GError **error)
 {
 	g_autoptr(GPtrArray) nodes = qmp_query_named_block_nodes(client,
 		error);
-	const QmpNode *node = nodes ? find_node(nodes, undo->a) : NULL;
+	const QmpNode *node = nodes ? qmp_node_find(nodes, undo->a) : NULL;
 
 	if (!node)
 		return nodes;
@@ -163,26 +152,15 @@ static bool undo_server(QmpClient *client, GError **error)
 	return true;
 }
 
-static const QmpBitmap *find_bitmap(const QmpNode *node, const char *name)
-{
-	for (guint i = 0; i < node->bitmaps->len; i++) {
-		const QmpBitmap *bitmap = node->bitmaps->pdata[i];
-
-		if (g_str_equal(bitmap->name, name))
-			return bitmap;
-	}
-	return NULL;
-}
-
 /* It is gone where it was committed.  On a node that an external snapshot has
  * made a lower layer it has to stay: whoever finds it later drops it. */
 static bool undo_bitmap(QmpClient *client, const Undo *undo, GError **error)
 {
 	g_autoptr(GPtrArray) nodes = qmp_query_named_block_nodes(client,
 		error);
-	const QmpNode *node = nodes ? find_node(nodes, undo->a) : NULL;
+	const QmpNode *node = nodes ? qmp_node_find(nodes, undo->a) : NULL;
 
-	if (!node || node->read_only || !find_bitmap(node, undo->b))
+	if (!node || node->read_only || !qmp_node_bitmap(node, undo->b))
 		return nodes;
 	return qmp_bitmap_remove(client, undo->a, undo->b, error);
 }

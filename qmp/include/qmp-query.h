@@ -54,6 +54,12 @@ typedef struct {
 
 GPtrArray *qmp_query_named_block_nodes(QmpClient *client, GError **error);
 
+/* The one of that name, or NULL; there is none of the name NULL. */
+const QmpNode *qmp_node_find(const GPtrArray *nodes, const char *name);
+
+/* Its bitmap of that name, or NULL. */
+const QmpBitmap *qmp_node_bitmap(const QmpNode *node, const char *name);
+
 /* An entry of query-block-exports. */
 typedef struct {
 	char *id;
