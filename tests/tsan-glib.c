@@ -6,7 +6,8 @@
  * ThreadSanitizer would see no lock at all, and a race at every use of one.
  * Linked into everything with -Db_sanitize=thread, these take the place of
  * GLib's functions, tell ThreadSanitizer and call them.  A GThreadPool has
- * its locks inside of GLib: what is pushed is told of at both ends.
+ * its locks inside of GLib: what is pushed is told of at both ends.  So is the
+ * end of what a g_atomic_rc_box holds.
  */
 #include <dlfcn.h>
 #include <stdint.h>
@@ -127,4 +128,28 @@ void g_thread_pool_free(GThreadPool *pool, gboolean immediate, gboolean wait)
 	real(pool, immediate, wait);
 	if (wait)
 		__tsan_acquire(user_data);
+}
+
+/* Of the box whose last reference this thread gives up now. */
+static __thread GDestroyNotify clear_box;
+
+static void cleared(gpointer box)
+{
+	GDestroyNotify clear = clear_box;
+
+	__tsan_acquire(box);
+	if (clear)
+		clear(box);
+}
+
+/* Whoever ends it does so after all that the others did with it. */
+void g_atomic_rc_box_release_full(gpointer box, GDestroyNotify clear)
+{
+	GDestroyNotify outer = clear_box;
+	REAL(g_atomic_rc_box_release_full);
+
+	__tsan_release(box);
+	clear_box = clear;
+	real(box, cleared);
+	clear_box = outer;
 }
