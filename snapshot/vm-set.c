@@ -68,9 +68,9 @@ static void carry_out(gpointer data, gpointer opaque)
 	g_mutex_unlock(&set->lock);
 }
 
-/* All of them now, as they are: a thread that GLib starts later gets the
- * priority of this moment, and where somebody has lowered ours since, which we
- * may not take back, GLib aborts. */
+/* All of them now, as they are: a thread that GLib starts later is to get the
+ * priority of this moment, which fails, with a line in the log, where somebody
+ * has lowered ours since: a confined process may not take that back. */
 static bool start_workers(VmSet *set, GError **error)
 {
 	GError *failure = NULL;
