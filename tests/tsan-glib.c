@@ -7,7 +7,7 @@
  * Linked into everything with -Db_sanitize=thread, these take the place of
  * GLib's functions, tell ThreadSanitizer and call them.  A GThreadPool has
  * its locks inside of GLib: what is pushed is told of at both ends.  So is the
- * end of what a g_atomic_rc_box holds.
+ * end of what a g_atomic_rc_box holds, or a reference counter guards.
  */
 #include <dlfcn.h>
 #include <stdint.h>
@@ -152,4 +152,16 @@ void g_atomic_rc_box_release_full(gpointer box, GDestroyNotify clear)
 	clear_box = clear;
 	real(box, cleared);
 	clear_box = outer;
+}
+
+gboolean (g_atomic_ref_count_dec)(gatomicrefcount *count)
+{
+	gboolean last;
+	REAL(g_atomic_ref_count_dec);
+
+	__tsan_release(count);
+	last = real(count);
+	if (last)
+		__tsan_acquire(count);
+	return last;
 }

@@ -12,8 +12,9 @@ _MARKS = ("ERROR: AddressSanitizer", "runtime error:", "LeakSanitizer",
           "ThreadSanitizer", "AddressSanitizer:DEADLYSIGNAL")
 
 
-_SUPPRESSIONS = os.path.join(os.path.dirname(os.path.abspath(__file__)),
-                             "lsan.supp")
+_HERE = os.path.dirname(os.path.abspath(__file__))
+_LEAKS = os.path.join(_HERE, "lsan.supp")
+_RACES = os.path.join(os.path.dirname(_HERE), "tsan.supp")
 
 
 def sanitizer_environment(directory):
@@ -22,9 +23,9 @@ def sanitizer_environment(directory):
     common = f"{log}:halt_on_error=1:abort_on_error=0:exitcode=99"
     return {"ASAN_OPTIONS": f"{common}:detect_leaks=1",
             "UBSAN_OPTIONS": f"{common}:print_stacktrace=1",
-            "LSAN_OPTIONS": f"suppressions={_SUPPRESSIONS}:"
+            "LSAN_OPTIONS": f"suppressions={_LEAKS}:"
                             "print_suppressions=0",
-            "TSAN_OPTIONS": common,
+            "TSAN_OPTIONS": f"{common}:suppressions={_RACES}",
             "G_DEBUG": "fatal-criticals"}
 
 
