@@ -178,8 +178,6 @@ bool virt_act(VirtHost *host, const char *uuid, const VirtDeed *deed,
 	bool good = virt_limited(&work, doing, deed->timeout_ms ?
 		deed->timeout_ms : virt_host_timeout(host), error);
 
-	if (good)
-		give_back(doing); /* it was not too late */
 	if (good && answer)
 		*answer = g_steal_pointer(&doing->call.answer);
 	g_atomic_rc_box_release_full(doing, doing_clear);

@@ -20,7 +20,7 @@ struct VmSet {
 	GMutex lock;
 	unsigned open;       /* orders that have not ended; lock */
 	GCond idle;          /* there is none */
-	GHashTable *vms;     /* name (the Vm's) -> Vm, only grows; lock */
+	GHashTable *vms;     /* name (the Vm's) -> Vm; lock */
 	GPtrArray *retired;  /* Vms that others have the name of; lock */
 	GHashTable *present; /* names in the source at the last look; lock */
 	GPtrArray *failures; /* GErrors of that look; lock */
@@ -33,7 +33,6 @@ typedef struct {
 	VmDone *done;
 	void *opaque;
 } Order;
-
 
 static void carry_out(gpointer data, gpointer opaque)
 {
