@@ -137,6 +137,29 @@ static bool add_export(FleeceBuild *build, BuildDisk *disk, GError **error)
 	       qmp_block_export_add(build->client, &export, error);
 }
 
+/*
+ * A disk that is made smaller under a filter has the next read of what was cut
+ * off abort QEMU.  An export to which nobody connects refuses any other size
+ * meanwhile, as a job does.
+ */
+static bool hold_size(FleeceBuild *build, BuildDisk *disk, GError **error)
+{
+	g_autofree char *id = g_strdup_printf("fl-%s-r%u",
+		build->owner->session, disk->number);
+	QmpExport export = {
+		.id = id,
+		.node = disk->filter,
+		.name = id,
+		.fixed = build->fleece->plan.fixed_iothread,
+	};
+
+	if (build->fleece->plan.method != METHOD_FILTER ||
+		disk->scratch_fd < 0)
+		return true;
+	return fleece_build_undo(build, UNDO_EXPORT, id, error) &&
+	       qmp_block_export_add(build->client, &export, error);
+}
+
 /* A socket of which QEMU holds a duplicate: our death is no disconnect.  For a
  * storage daemon, which takes none, it is one: quirks.c. */
 static int deposited_socket(FleeceBuild *build, unsigned number, GError **error)
@@ -274,7 +297,8 @@ static void remove_directory(FleeceBuild *build)
 
 bool fleece_export(FleeceBuild *build, GError **error)
 {
-	if (!fleece_build_each(build, add_export, error) ||
+	if (!fleece_build_each(build, hold_size, error) ||
+		!fleece_build_each(build, add_export, error) ||
 		!fleece_build_each(build, attach_view, error))
 		return false;
 	remove_directory(build);
