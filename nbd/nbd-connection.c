@@ -19,7 +19,7 @@ struct NbdConnection {
 	bool can_trim;
 	uint32_t read_flags;
 
-	/* The opening thread's, then the loop's thread's. */
+	/* The opening thread's, then that of who drives the export. */
 	struct nbd_handle *handle; /* NULL when closed */
 	GQueue in_flight;          /* NbdRequest, the oldest first */
 	uint64_t awaited;          /* bytes of their replies */

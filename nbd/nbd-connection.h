@@ -4,11 +4,11 @@
  *
  * Private to this folder.  An NbdConnection wraps a libnbd handle and the
  * requests in flight on it.  It is made and opened by any one thread; once
- * it was handed to a loop, that loop's thread alone may call the functions
- * of the second part.
+ * it was handed over, only the thread that drives the export (nbd-export.c)
+ * may call the functions of the second part.
  *
- * Completions only move a request to the finished queue: whoever drives the
- * connection calls done() later, outside of libnbd.
+ * Completions only move a request to the finished queue: the loop calls done()
+ * later, outside of libnbd.
  */
 #pragma once
 
@@ -61,7 +61,7 @@ bool nbd_connection_has_context(
 void nbd_connection_free(NbdConnection *connection);
 
 /*
- * Second part: the loop's thread.
+ * Second part: the thread that drives the export.
  *
  * Sends the request, which must have an end before deadline (monotonic time,
  * µs, never less than the one of an earlier request).  A request that cannot

@@ -20,13 +20,21 @@ struct NbdExport {
 	gint connected;  /* atomic: there is a connection */
 	gint trims_fail; /* atomic: one of them takes no trims */
 
-	GMutex lock;
-	GQueue queue;       /* lock: NbdRequest, not yet seen by the loop */
+	GMutex lock;        /* may be taken inside of drive */
+	GQueue queue;       /* lock: NbdRequest, not yet admitted */
 	GPtrArray *joining; /* lock: NbdConnection, likewise */
 
-	GPtrArray *connections; /* loop's thread: NbdConnection */
-	GQueue waiting;         /* loop's thread: NbdRequest, to be issued */
-	GQueue finished;        /* loop's thread: NbdRequest, done() is due */
+	/* Who has it drives the connections: the loop, or for a moment
+	 * whoever has a request while the loop is asleep. */
+	GMutex drive;
+	GPtrArray *connections; /* drive: NbdConnection, and all in them */
+	GQueue waiting;         /* drive: NbdRequest, to be issued */
+	GQueue finished;        /* drive: NbdRequest, done() is due */
+	const char *broken;     /* drive: why the export is to be lost */
+	int64_t watched;        /* drive: when the loop wakes up at the latest
+				 * to look at the deadlines */
+
+	guint polled;           /* loop's thread: connections in its poll */
 };
 
 /* Moves all of from behind what is in to. */
@@ -45,8 +53,8 @@ static void queue_append(GQueue *to, GQueue *from)
 	g_queue_init(from);
 }
 
-/* Takes over what other threads have left for the loop's. */
-static void admit(NbdExport *export)
+/* Takes over what was left in the queue. */
+static void admit_driving(NbdExport *export)
 {
 	g_mutex_lock(&export->lock);
 	queue_append(&export->waiting, &export->queue);
@@ -62,7 +70,7 @@ static void admit(NbdExport *export)
 }
 
 /* From here on nothing is sent or received; returns whether it was alive. */
-static bool cut_off(NbdExport *export)
+static bool cut_off_driving(NbdExport *export)
 {
 	if (!g_atomic_int_compare_and_exchange(&export->lost, 0, 1))
 		return false;
@@ -71,13 +79,19 @@ static bool cut_off(NbdExport *export)
 	return true;
 }
 
+/* The loop's thread alone. */
 static void lose(NbdExport *export, const char *why)
 {
-	if (cut_off(export) && export->config.lost)
+	bool was_alive;
+
+	g_mutex_lock(&export->drive);
+	was_alive = cut_off_driving(export);
+	g_mutex_unlock(&export->drive);
+	if (was_alive && export->config.lost)
 		export->config.lost(export->config.opaque, why);
 }
 
-static void finish(NbdExport *export, NbdRequest *request, int error)
+static void finish_driving(NbdExport *export, NbdRequest *request, int error)
 {
 	request->error = error;
 	g_queue_unlink(&export->waiting, &request->link);
@@ -142,13 +156,13 @@ static NbdConnection *pick(
 }
 
 /* Issues the request; returns false if it has to wait for another's end. */
-static bool issue_one(NbdExport *export, NbdRequest *request)
+static bool issue_one_driving(NbdExport *export, NbdRequest *request)
 {
 	bool ever;
 	NbdConnection *connection = pick(export, request, &ever);
 
 	if (!ever) {
-		finish(export, request,
+		finish_driving(export, request,
 			export->connections->len > 0 ? ENOTSUP : ENOTCONN);
 		return true;
 	}
@@ -158,28 +172,32 @@ static bool issue_one(NbdExport *export, NbdRequest *request)
 	nbd_connection_issue(connection, request,
 		g_get_monotonic_time() +
 			(int64_t) export->config.read_timeout_ms * 1000);
-	if (nbd_connection_broken(connection))
-		lose(export, nbd_connection_broken(connection));
+	export->broken = nbd_connection_broken(connection);
 	return true;
 }
 
-static void issue(NbdExport *export)
+static void issue_driving(NbdExport *export)
 {
 	while (export->waiting.head && !nbd_export_is_lost(export)) {
-		if (!has_room(export) ||
-			!issue_one(export, export->waiting.head->data))
+		if (export->broken || !has_room(export) ||
+			!issue_one_driving(export,
+				export->waiting.head->data))
 			return;
 	}
 	while (export->waiting.head)
-		finish(export, export->waiting.head->data, EIO);
+		finish_driving(export, export->waiting.head->data, EIO);
 }
 
-/* Ends with what done() calls have queued meanwhile still in the queue. */
+/* The loop's thread alone. */
 static void deliver(NbdExport *export)
 {
+	GQueue finished = G_QUEUE_INIT;
 	GList *link;
 
-	while ((link = g_queue_pop_head_link(&export->finished))) {
+	g_mutex_lock(&export->drive);
+	queue_append(&finished, &export->finished);
+	g_mutex_unlock(&export->drive);
+	while ((link = g_queue_pop_head_link(&finished))) {
 		NbdRequest *request = link->data;
 
 		request->done(request->opaque, request->error);
@@ -187,7 +205,7 @@ static void deliver(NbdExport *export)
 	}
 }
 
-static int64_t next_deadline(const NbdExport *export)
+static int64_t next_deadline_driving(const NbdExport *export)
 {
 	int64_t deadline = NBD_NEVER;
 
@@ -203,65 +221,116 @@ static int64_t next_deadline(const NbdExport *export)
 /* What waits is sent before done() is called, which may take its time. */
 static void step(NbdExport *export)
 {
-	admit(export);
-	issue(export);
+	const char *broken;
+
+	g_mutex_lock(&export->drive);
+	admit_driving(export);
+	issue_driving(export);
+	broken = export->broken;
+	g_mutex_unlock(&export->drive);
+	if (broken)
+		lose(export, broken);
 	deliver(export);
+}
+
+/* A deadline stays watched when its request has ended: the next request need
+ * not wake the loop up then. */
+static int64_t watch_driving(NbdExport *export)
+{
+	int64_t next = next_deadline_driving(export);
+
+	if (next < export->watched ||
+		export->watched <= g_get_monotonic_time())
+		export->watched = next;
+	return export->watched;
 }
 
 static int64_t export_prepare(NbdLoopMember *member, GArray *fds)
 {
 	NbdExport *export = (NbdExport *)member;
+	int64_t watched;
 
 	step(export);
-	for (guint i = 0; i < export->connections->len; i++) {
+	g_mutex_lock(&export->drive);
+	export->polled = export->connections->len;
+	for (guint i = 0; i < export->polled; i++) {
 		struct pollfd fd =
 			nbd_connection_pollfd(export->connections->pdata[i]);
 
 		g_array_append_val(fds, fd);
 	}
-	return next_deadline(export);
+	watched = watch_driving(export);
+	g_mutex_unlock(&export->drive);
+	return watched;
+}
+
+static bool is_overdue(NbdExport *export)
+{
+	int64_t next;
+
+	g_mutex_lock(&export->drive);
+	next = next_deadline_driving(export);
+	g_mutex_unlock(&export->drive);
+	return next <= g_get_monotonic_time();
 }
 
 static void check_deadline(NbdExport *export)
 {
 	g_autofree char *why = NULL;
 
-	if (next_deadline(export) > g_get_monotonic_time())
+	if (!is_overdue(export))
 		return;
 	why = g_strdup_printf("the NBD server gave no answer in %u ms",
 		export->config.read_timeout_ms);
 	lose(export, why);
 }
 
+/* Goes on with what poll(2) has found. */
+static void notify(NbdExport *export, const struct pollfd *fds)
+{
+	g_mutex_lock(&export->drive);
+	for (guint i = 0; i < export->polled; i++) {
+		NbdConnection *connection = export->connections->pdata[i];
+
+		nbd_connection_notify(connection, fds[i].revents);
+		if (!export->broken)
+			export->broken = nbd_connection_broken(connection);
+	}
+	g_mutex_unlock(&export->drive);
+}
+
 static void export_dispatch(NbdLoopMember *member, const struct pollfd *fds)
 {
 	NbdExport *export = (NbdExport *)member;
 
-	for (guint i = 0; i < export->connections->len; i++)
-		nbd_connection_notify(
-			export->connections->pdata[i], fds[i].revents);
-	for (guint i = 0; i < export->connections->len; i++) {
-		const char *why =
-			nbd_connection_broken(export->connections->pdata[i]);
-
-		if (why)
-			lose(export, why);
-	}
+	notify(export, fds);
 	check_deadline(export);
 	step(export);
+}
+
+static bool is_idle(NbdExport *export)
+{
+	bool idle;
+
+	g_mutex_lock(&export->drive);
+	admit_driving(export);
+	idle = !export->waiting.head;
+	g_mutex_unlock(&export->drive);
+	return idle;
 }
 
 static void export_let_go(NbdLoopMember *member)
 {
 	NbdExport *export = (NbdExport *)member;
 
-	admit(export);
-	cut_off(export);
+	g_mutex_lock(&export->drive);
+	admit_driving(export);
+	cut_off_driving(export);
+	g_mutex_unlock(&export->drive);
 	/* A done() that starts another request gets its end here, too. */
 	do {
 		step(export);
-		admit(export);
-	} while (export->waiting.head);
+	} while (!is_idle(export));
 }
 
 NbdExport *nbd_export_new(NbdLoop *loop, const NbdExportConfig *config)
@@ -275,7 +344,9 @@ NbdExport *nbd_export_new(NbdLoop *loop, const NbdExportConfig *config)
 	export->loop = loop;
 	export->config = *config;
 	export->config.name = g_strdup(config->name);
+	export->watched = NBD_NEVER;
 	g_mutex_init(&export->lock);
+	g_mutex_init(&export->drive);
 	g_queue_init(&export->queue);
 	g_queue_init(&export->waiting);
 	g_queue_init(&export->finished);
@@ -291,6 +362,7 @@ void nbd_export_free(NbdExport *export)
 	nbd_loop_remove(export->loop, &export->member);
 	g_ptr_array_unref(export->connections);
 	g_ptr_array_unref(export->joining);
+	g_mutex_clear(&export->drive);
 	g_mutex_clear(&export->lock);
 	g_free((char *)export->config.name);
 	g_free(export);
@@ -382,13 +454,43 @@ const NbdExportConfig *nbd_export_config(const NbdExport *export)
 	return &export->config;
 }
 
+/* Whether the loop has anything to do but to wait for the connections. */
+static bool needs_loop_driving(const NbdExport *export)
+{
+	if (export->broken || export->finished.head ||
+		export->watched == NBD_NEVER)
+		return true;
+	for (guint i = 0; i < export->connections->len; i++) {
+		if (nbd_connection_pollfd(export->connections->pdata[i])
+				.events & POLLOUT)
+			return true;
+	}
+	return false;
+}
+
+/* Sends what is in the queue, unless somebody else drives: to wake the loop
+ * up for that costs more.  Whether there is nothing left for it to do. */
+static bool send_now(NbdExport *export)
+{
+	bool needs_loop;
+
+	if (!g_mutex_trylock(&export->drive))
+		return false;
+	admit_driving(export);
+	issue_driving(export);
+	needs_loop = needs_loop_driving(export);
+	g_mutex_unlock(&export->drive);
+	return !needs_loop;
+}
+
 void nbd_export_submit_take(NbdExport *export, NbdRequest *request)
 {
 	request->link.data = request;
 	g_mutex_lock(&export->lock);
 	g_queue_push_tail_link(&export->queue, &request->link);
 	g_mutex_unlock(&export->lock);
-	nbd_loop_kick(export->loop);
+	if (!send_now(export))
+		nbd_loop_kick(export->loop);
 }
 
 static void submit_read(NbdExport *export, void *buffer, size_t length,

@@ -4,8 +4,8 @@
  *
  * Private to this folder.  A request is in exactly one queue at a time,
  * through its own link: the export's queue (guarded by the export's lock),
- * then, touched by the loop's thread alone, the export's waiting list, a
- * connection's in_flight, the export's finished.  One allocation carries it
+ * then, guarded by its drive, the export's waiting list, a connection's
+ * in_flight, the export's finished.  One allocation carries it
  * all the way; the export frees it after done().
  */
 #pragma once

@@ -44,6 +44,19 @@ void g_mutex_lock(GMutex *mutex)
 	__tsan_mutex_post_lock(mutex, 0, 0);
 }
 
+gboolean g_mutex_trylock(GMutex *mutex)
+{
+	const unsigned flags = __tsan_mutex_try_lock;
+	gboolean locked;
+
+	REAL(g_mutex_trylock);
+	__tsan_mutex_pre_lock(mutex, flags);
+	locked = real(mutex);
+	__tsan_mutex_post_lock(mutex,
+		locked ? flags : flags | __tsan_mutex_try_lock_failed, 0);
+	return locked;
+}
+
 void g_mutex_unlock(GMutex *mutex)
 {
 	REAL(g_mutex_unlock);

@@ -299,6 +299,27 @@ static void test_no_answer(NbdFixture *f, gconstpointer data G_GNUC_UNUSED)
 	g_assert_cmpint(g_atomic_int_get(&f->lost), ==, 1);
 }
 
+/* The deadline of a read that the sleeping loop was not woken up for: in a
+ * row of reads that are answered, and after a while of which there is none. */
+static void test_no_answer_any_more(
+	NbdFixture *f, gconstpointer data G_GNUC_UNUSED)
+{
+	enum { TIMEOUT_MS = 500 };
+	int64_t start = g_get_monotonic_time();
+
+	nbd_fixture_serve_script(f,
+		"pread) [ $4 -lt 65536 ] || exec sleep 60\n"
+		"head -c $3 /dev/zero;;\n");
+	nbd_fixture_new_export(f, MIB, TIMEOUT_MS, 0);
+	nbd_fixture_connect(f, NULL);
+	do {
+		g_assert_cmpint(nbd_fixture_read(f->export, 0, 512), ==, 0);
+	} while (g_get_monotonic_time() - start < 3000 * TIMEOUT_MS);
+	g_assert_false(nbd_export_is_lost(f->export));
+	g_assert_cmpint(nbd_fixture_read(f->export, 65536, 512), ==, EIO);
+	nbd_fixture_wait_until_lost(f);
+}
+
 static void test_free_in_flight(NbdFixture *f, gconstpointer data G_GNUC_UNUSED)
 {
 	enum { COUNT = 100 };
@@ -425,6 +446,7 @@ int main(int argc, char **argv)
 	add("server-killed", NULL, test_server_killed);
 	add("idle-server-killed", NULL, test_idle_server_killed);
 	add("no-answer", NULL, test_no_answer);
+	add("no-answer-any-more", NULL, test_no_answer_any_more);
 	add("free-in-flight", NULL, test_free_in_flight);
 	add("free-while-reading", NULL, test_free_while_reading);
 	add("fds", NULL, test_fds);
