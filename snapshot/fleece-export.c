@@ -140,20 +140,18 @@ static bool add_export(FleeceBuild *build, BuildDisk *disk, GError **error)
 /*
  * A disk that is made smaller under a filter has the next read of what was cut
  * off abort QEMU.  An export to which nobody connects refuses any other size
- * meanwhile, as a job does.
+ * meanwhile, as a job does.  Not where exports are fixed to a thread: whoever
+ * stops QEMU's NBD server there deletes it while the disk's own clients are
+ * still going, and QEMU aborts of that (nbd_co_receive_request).
  */
 static bool hold_size(FleeceBuild *build, BuildDisk *disk, GError **error)
 {
+	const QemuPlan *plan = &build->fleece->plan;
 	g_autofree char *id = g_strdup_printf("fl-%s-r%u",
 		build->owner->session, disk->number);
-	QmpExport export = {
-		.id = id,
-		.node = disk->filter,
-		.name = id,
-		.fixed = build->fleece->plan.fixed_iothread,
-	};
+	QmpExport export = { .id = id, .node = disk->filter, .name = id };
 
-	if (build->fleece->plan.method != METHOD_FILTER ||
+	if (plan->method != METHOD_FILTER || plan->fixed_iothread ||
 		disk->scratch_fd < 0)
 		return true;
 	return fleece_build_undo(build, UNDO_EXPORT, id, error) &&

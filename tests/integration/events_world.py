@@ -75,7 +75,7 @@ class World:
     """
 
     def __init__(self, tmp, vm_factory, mount_factory, method, iothread):
-        self.tmp, self.method = tmp, method
+        self.tmp, self.method, self.iothread = tmp, method, iothread
         self.afterwards = lambda world: None
         self.one, self.peer = (scene.build(
             tmp, vm_factory, DISKS, name=name,
