@@ -24,15 +24,22 @@ enum read_state {
 
 typedef struct {
 	fuse_req_t req;
+	ReadOnce *once; /* to be told; NULL: nobody is */
+	uint64_t offset;
+	size_t length;
 	gint state; /* enum read_state; whoever sets READ_ANSWERED answers */
 	gint refs;  /* atomic: that of the end, and of who hands it on */
 } DataRead;
 
-static DataRead *data_read_new(fuse_req_t req)
+static DataRead *data_read_new(fuse_req_t req, const FsFile *file,
+	size_t length, uint64_t offset)
 {
 	DataRead *read = g_new0(DataRead, 1);
 
 	read->req = req;
+	read->once = file->once ? read_once_ref(file->once) : NULL;
+	read->offset = offset;
+	read->length = length;
 	read->state = READ_BEGINS;
 	read->refs = 2;
 	return read;
@@ -40,8 +47,10 @@ static DataRead *data_read_new(fuse_req_t req)
 
 static void data_read_unref(DataRead *read)
 {
-	if (g_atomic_int_dec_and_test(&read->refs))
-		g_free(read);
+	if (!g_atomic_int_dec_and_test(&read->refs))
+		return;
+	g_clear_pointer(&read->once, read_once_unref);
+	g_free(read);
 }
 
 static bool moves(DataRead *read, enum read_state from, enum read_state to)
@@ -67,20 +76,27 @@ static void data_read_began(DataRead *read)
 	data_read_unref(read);
 }
 
+/* What the kernel did not take, nobody has got. */
+static void answer(const DataRead *read, int error, const struct iovec *parts,
+	unsigned count)
+{
+	/* waits for data_read_interrupted(), which looks at read */
+	fuse_req_interrupt_func(read->req, NULL, NULL);
+	if (error)
+		fuse_reply_err(read->req, error);
+	else if (fuse_reply_iov(read->req, parts, (int)count) == 0 &&
+		read->once)
+		read_once_returned(read->once, read->length, read->offset);
+}
+
 static void data_read_done(void *opaque, int error, const struct iovec *parts,
 	unsigned count)
 {
 	DataRead *read = opaque;
 
 	if (g_atomic_int_exchange(&read->state, READ_ANSWERED) !=
-		READ_ANSWERED) {
-		/* waits for data_read_interrupted(), which looks at read */
-		fuse_req_interrupt_func(read->req, NULL, NULL);
-		if (error)
-			fuse_reply_err(read->req, error);
-		else
-			fuse_reply_iov(read->req, parts, (int)count);
-	}
+		READ_ANSWERED)
+		answer(read, error, parts, count);
 	data_read_unref(read);
 }
 
@@ -98,10 +114,10 @@ void fs_data_read(fuse_req_t req, const FsFile *file, size_t size,
 		fuse_reply_buf(req, NULL, 0);
 		return;
 	}
-	read = data_read_new(req);
+	read = data_read_new(req, file, MIN(size, end - offset), offset);
 	fuse_req_interrupt_func(req, data_read_interrupted, read);
-	read_ahead_read(file->ahead, MIN(size, end - offset), offset,
-		data_read_done, read);
+	read_ahead_read(file->ahead, read->length, offset, data_read_done,
+		read);
 	data_read_began(read);
 }
 

@@ -32,8 +32,11 @@ static int check_open(const Filesystem *fs, const FsNode *node,
 static void set_caching(const Filesystem *fs, const FsNode *node,
 	struct fuse_file_info *fi)
 {
-	/* the kernel zeroes the edges of cached pages on a punch */
-	bool freed = fs_node_is_data(node) && fs->options->settings->discard;
+	const Settings *settings = fs->options->settings;
+	/* the kernel zeroes the edges of cached pages on a punch, and reads
+	 * ahead what nobody was given */
+	bool freed = fs_node_is_data(node) &&
+		(settings->discard || settings->read_once);
 
 	fi->direct_io = !node->snapshot || freed;
 	fi->keep_cache = !fi->direct_io;
@@ -42,6 +45,7 @@ static void set_caching(const Filesystem *fs, const FsNode *node,
 static void fs_file_free(FsFile *file)
 {
 	g_clear_pointer(&file->ahead, read_ahead_close);
+	g_clear_pointer(&file->once, read_once_close);
 	if (fs_node_is_data(&file->node))
 		snapshot_close(file->node.snapshot);
 	fs_node_clear(&file->node);
@@ -81,6 +85,16 @@ static void close_file(OpenFiles *files, FsFile *file)
 	fs_file_free(file);
 }
 
+static void open_disk(const Filesystem *fs, FsFile *file)
+{
+	DiskView *disk = snapshot_disk(file->node.snapshot, file->node.disk);
+	bool delta = file->node.kind == NODE_DELTA;
+
+	file->ahead = read_ahead_new(disk, delta);
+	if (fs->options->settings->read_once)
+		file->once = read_once_open(disk, delta);
+}
+
 /* Only the disks keep a snapshot from being released. */
 static FsFile *file_new(const Filesystem *fs, FsNode *node)
 {
@@ -92,8 +106,7 @@ static FsFile *file_new(const Filesystem *fs, FsNode *node)
 	file->node = *node;
 	*node = (FsNode){ 0 };
 	if (fs_node_is_data(&file->node))
-		file->ahead = read_ahead_new(snapshot_disk(file->node.snapshot,
-			file->node.disk), file->node.kind == NODE_DELTA);
+		open_disk(fs, file);
 	else if (file->node.kind == NODE_STATUS)
 		file->text = report_status_json(fs->set);
 	else if (file->node.kind == NODE_VM_JSON ||

@@ -11,6 +11,7 @@
 
 #include "fs-node.h"
 #include "read-ahead.h"
+#include "read-once.h"
 
 /* The table for fuse_session_new(). */
 extern const struct fuse_lowlevel_ops fs_ops;
@@ -27,6 +28,7 @@ typedef struct {
 	char *text;        /* the content, where it is made at open */
 	size_t text_size;
 	ReadAhead *ahead;  /* of a disk's file */
+	ReadOnce *once;    /* the same, with read_once; else NULL */
 } FsFile;
 
 static inline const Filesystem *fs_of(fuse_req_t req)

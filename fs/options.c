@@ -21,7 +21,7 @@ typedef struct {
 	char *chain, *since, *fallback, *keep, *view, *freeze, *agent;
 	char *bitmap, *tls, *tls_certificates, *tls_psk, *server;
 	char *uid, *gid, *umask, *fsname;
-	int discard, strict, unsafe_qemu, allow_other, ro;
+	int discard, read_once, strict, unsafe_qemu, allow_other, ro;
 	int foreground, debug, help, version, fake, remount;
 	bool helper; /* called by mount(8) */
 	GPtrArray *words; /* SOURCE and MOUNTPOINT */
@@ -60,6 +60,7 @@ static const struct fuse_opt table[] = {
 	OPTION("gid=%s", gid),
 	OPTION("umask=%s", umask),
 	OPTION("discard", discard),
+	OPTION("read_once", read_once),
 	OPTION("strict", strict),
 	OPTION("unsafe_qemu", unsafe_qemu),
 	OPTION("allow_other", allow_other),
@@ -122,8 +123,8 @@ static const char usage[] =
 	"  -f  stay in the foreground, log to stderr\n"
 	"  -d  log what is done as well\n"
 	"  -V  print the version\n"
-	"  -o  name= vm= disk= snapshot=mount|mkdir discard strict scratch=\n"
-	"      scratch_limit= scratch_reserve=\n"
+	"  -o  name= vm= disk= snapshot=mount|mkdir discard read_once strict\n"
+	"      scratch= scratch_limit= scratch_reserve=\n"
 	"      method=auto|filter|job cbw_timeout= timeout= read_timeout=\n"
 	"      connections= chain= since= fallback=full keep= unsafe_qemu\n"
 	"      view=raw|delta|all freeze=no|try|require agent= uid= gid=\n"
@@ -266,6 +267,7 @@ static bool take_settings(Options *options, const Raw *raw, GError **error)
 
 	settings->disks = g_strdup(raw->disk);
 	settings->discard = raw->discard;
+	settings->read_once = raw->read_once;
 	settings->unsafe_qemu = raw->unsafe_qemu;
 	return take_words(options, raw, error) &&
 		take_number("cbw_timeout", raw->cbw_timeout, 1, 3600, 1,
@@ -298,6 +300,7 @@ static bool check_words(const Options *options, const Raw *raw, GError **error)
 		{ "fallback", raw->fallback }, { "keep", raw->keep },
 		{ "freeze", raw->freeze }, { "agent", raw->agent },
 		{ "method", raw->method }, { "discard", raw->discard },
+		{ "read_once", raw->read_once },
 		{ "cbw_timeout", raw->cbw_timeout },
 		{ "unsafe_qemu", raw->unsafe_qemu },
 		{ "scratch", raw->scratch },

@@ -98,10 +98,12 @@ bool attach_plan_check(const GPtrArray *exports, const Settings *settings,
 				G_GUINT64_FORMAT " bytes", id, export->size);
 			return false;
 		}
-		if (settings->discard && !export->can_trim) {
+		if ((settings->discard || settings->read_once) &&
+			!export->can_trim) {
 			fleece_set_error(error, EOPNOTSUPP, "disk %s: option "
-				"'discard' needs a server that takes trims, "
-				"and this export takes none", id);
+				"'%s' needs a server that takes trims, "
+				"and this export takes none", id,
+				settings->discard ? "discard" : "read_once");
 			return false;
 		}
 	}

@@ -31,5 +31,14 @@ int disk_view_may_read(DiskView *view, enum read_kind kind, uint64_t length,
 /* The first byte at or behind offset that was not freed. */
 uint64_t disk_view_next_kept(DiskView *view, uint64_t offset);
 
+/*
+ * An open file of the disk that wants to know whether it is the only one: the
+ * number is that of its opening.  It is the only one while no other stands, nor
+ * was any opened after it; also when it has been closed itself.
+ */
+unsigned disk_view_opened(DiskView *view);
+void disk_view_closed(DiskView *view);
+bool disk_view_is_sole_opening(DiskView *view, unsigned number);
+
 /* What all readers of the disk share: bounds what is read ahead. */
 BufferPool *disk_view_buffers(DiskView *view);

@@ -37,6 +37,8 @@ struct DiskView {
 	GQueue trims;          /* TrimOps that wait for reads; lock */
 	GArray *owed;          /* Ranges whose trim failed; lock */
 	DiskStats stats;       /* without scratch; lock */
+	unsigned openings;     /* how often it was opened; lock */
+	unsigned open;         /* of them are not closed; lock */
 	bool refused;          /* a read was, and it was said; lock */
 	void (*failed)(void *, int, const char *); /* lock */
 	void *failed_opaque;   /* lock */

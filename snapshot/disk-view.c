@@ -357,6 +357,34 @@ uint64_t disk_view_next_kept(DiskView *view, uint64_t offset)
 	return kept;
 }
 
+unsigned disk_view_opened(DiskView *view)
+{
+	unsigned number;
+
+	g_mutex_lock(&view->lock);
+	view->open++;
+	number = ++view->openings;
+	g_mutex_unlock(&view->lock);
+	return number;
+}
+
+void disk_view_closed(DiskView *view)
+{
+	g_mutex_lock(&view->lock);
+	view->open--;
+	g_mutex_unlock(&view->lock);
+}
+
+bool disk_view_is_sole_opening(DiskView *view, unsigned number)
+{
+	bool sole;
+
+	g_mutex_lock(&view->lock);
+	sole = view->open <= 1 && view->openings == number;
+	g_mutex_unlock(&view->lock);
+	return sole;
+}
+
 const char *disk_view_name(const DiskView *view)
 {
 	return view->name;

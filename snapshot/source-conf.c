@@ -132,21 +132,22 @@ static bool check_one_place(const Group *group, GError **error)
 /* Whether what the group says, and the mount says for it, goes together. */
 static bool check_words(const Group *group, char **keys, GError **error)
 {
-	static const char *const discard[] = { "discard", NULL };
 	const VmConfig *vm = group->place->vm;
+	const Settings *settings = vm->settings;
+	const char *const frees[] = { settings->discard ? "discard" :
+		settings->read_once ? "read_once" : NULL, NULL };
 	const char *const *words = (const char *const *)keys;
 	const char *uri = group->libvirt ? group->libvirt : vm->nbd;
 
 	if (vm->images)
 		return source_words_check_images(words, error);
-	if (!source_words_check(words, uri, vm->settings->tls_required, error))
+	if (!source_words_check(words, uri, settings->tls_required, error))
 		return false;
 	if (vm->nbd)
 		return source_nbd_check(vm->nbd, error);
-	if (group->libvirt && vm->settings->discard &&
-	    !source_words_check(discard, uri, false, error))
+	if (group->libvirt && !source_words_check(frees, uri, false, error))
 		return false;
-	return settings_check(vm->settings, group->libvirt, error);
+	return settings_check(settings, group->libvirt, error);
 }
 
 /* Several groups may be of one libvirt. */

@@ -13,6 +13,8 @@
 	".dirty shows"
 #define SWITCHED_OFF "no QEMU has them open"
 #define OWN_WAY "it makes the snapshot in a way of its own"
+#define READ_ONLY "it shows the disks read-only, so that nothing can be freed"
+#define ONLY_READ "they are only read"
 
 enum sort { SORT_QEMU, SORT_NBD, SORT_LIBVIRT, SORT_IMAGES, N_SORTS };
 
@@ -45,9 +47,10 @@ static const struct {
 		[SORT_IMAGES] = NO_SCRATCH } },
 	{ "scratch_reserve", { [SORT_NBD] = NO_SCRATCH,
 		[SORT_IMAGES] = NO_SCRATCH } },
-	{ "discard", { [SORT_LIBVIRT] = "it shows the disks read-only, so "
-					"that nothing can be freed",
-		[SORT_IMAGES] = "they are only read" } },
+	{ "discard", { [SORT_LIBVIRT] = READ_ONLY,
+		[SORT_IMAGES] = ONLY_READ } },
+	{ "read_once", { [SORT_LIBVIRT] = READ_ONLY,
+		[SORT_IMAGES] = ONLY_READ } },
 };
 
 static const char *const for_nbd[] = { "bitmap", "tls", "tls_certificates",

@@ -48,6 +48,7 @@ typedef struct {
 	unsigned connections;     /* NBD connections a disk, at least 1 */
 	bool unsafe_qemu;
 	bool discard;             /* punches are allowed */
+	bool read_once;           /* what was read is freed */
 
 	char *chain;        /* NULL: none; what follows needs one */
 	gint64 since_ms;    /* instant of the base; 0: the newest there is */

@@ -158,7 +158,8 @@ def test_made_anew(tmp, libvirt, mount_factory):
 
 
 @pytest.mark.parametrize("words, said", [
-    (("discard",), "read-only"), (("method=filter",), "'method'"),
+    (("discard",), "read-only"), (("read_once",), "read-only"),
+    (("method=filter",), "'method'"),
     (("agent=/x",), "'agent'"), (("cbw_timeout=3",), "'cbw_timeout'"),
     (("bitmap=x",), "'bitmap'"), (("name=x",), "name=")])
 def test_refused_options(tmp, libvirt, mount_factory, words, said):

@@ -185,10 +185,11 @@ def test_discard(tmp, mount_factory):
         mnt.umount()
 
 
-def test_discard_without_trims(tmp, mount_factory):
+@pytest.mark.parametrize("word", ("discard", "read_once"))
+def test_frees_without_trims(tmp, mount_factory, word):
     with nbdkit(tmp, "memory", "1M", options=("-r",)) as one:
-        mnt = mount_factory(one.uri(), "discard", check=False)
-        refusal.assert_refused(mnt, "'discard'", "trims", "disk disk")
+        mnt = mount_factory(one.uri(), word, check=False)
+        refusal.assert_refused(mnt, f"'{word}'", "trims", "disk disk")
         mount_factory(one.uri()).umount()
 
 

@@ -190,3 +190,10 @@ def test_recipes_commit(vm, place):
         assert mount.binary() and place.run(text).returncode == 0
     chains = {name.split(".")[1] for name in vm.bitmaps("system-fmt")}
     assert chains == {"nightly", "weekly"}
+
+
+def test_read_once(tmp, vm, place):
+    """cp, which cannot punch, copies all of it."""
+    done = place.run(readme("read_once"))
+    assert (done.returncode, done.stdout) == (0, ""), done.stdout
+    assert_copied(tmp, vm, place.backup)
