@@ -17,34 +17,10 @@ import qcow2bits
 from deadline import DEADLINE, wait_for
 from disk import Disk
 from measure import forget
-from mount import Mount
+from place import full, mount, timed, where_for
 from vm import Vm
 
 KiB, MiB, GiB, TiB = 1 << 10, 1 << 20, 1 << 30, 1 << 40
-
-
-def _timed(command):
-    start = time.monotonic()
-    subprocess.run(command, shell=True, check=True,
-                   stdout=subprocess.DEVNULL)
-    return time.monotonic() - start
-
-
-def _where(bench, name):
-    """A directory of its own for each feat."""
-    path = os.path.join(bench.tmp, name)
-    os.makedirs(path)
-    return path
-
-
-def _mount(bench, where, source, *words, **more):
-    return Mount(where, source, f"scratch={bench.tmp}", *bench.words, *words,
-                 **more)
-
-
-def _full(bench, path):
-    shutil.copyfile(bench.image("own"), path)
-    return path
 
 
 def _memory(pids):
@@ -73,23 +49,23 @@ def _sleeps(pids):
 
 def several_disks(bench):
     """Four disks of a VM read at once, against one of them; memory, too."""
-    where = _where(bench, "several")
-    disks = [Disk(f"v{letter}", _full(bench, f"{where}/{letter}.img"))
+    where = where_for(bench, "several")
+    disks = [Disk(f"v{letter}", full(bench, f"{where}/{letter}.img"))
              for letter in "abcd"]
     with Vm(where, "web01", disks, paused=True) as vm, \
-            _mount(bench, where, vm.qmp_path) as mnt:
+            mount(bench, where, vm.qmp_path) as mnt:
         paths = [mnt.join("web01", f"{disk.id}.raw") for disk in disks]
         one, four = [], []
         for _ in range(bench.rounds):
             for path in paths:
                 forget(path)
-            one.append(bench.size / _timed(
+            one.append(bench.size / timed(
                 f"dd if={paths[0]} of=/dev/null bs=1M status=none"))
             forget(paths[0])
             all_of_them = " & ".join(
                 f"dd if={path} of=/dev/null bs=1M status=none"
                 for path in paths)
-            four.append(4 * bench.size / _timed(f"{all_of_them} & wait"))
+            four.append(4 * bench.size / timed(f"{all_of_them} & wait"))
         yield ("4 disks at once against 1",
                statistics.median(four) / statistics.median(one), "times",
                "at least 1")
@@ -100,9 +76,9 @@ def several_disks(bench):
 
 def holes(bench):
     """1 TiB of which little is data, against a disk of just that data."""
-    where = _where(bench, "holes")
+    where = where_for(bench, "holes")
     image = images.create(f"{where}/va.img", size=TiB)
-    source = _full(bench, f"{where}/vb.img")
+    source = full(bench, f"{where}/vb.img")
     share = bench.size // 16 // MiB
     for part in range(16):
         subprocess.run(
@@ -111,7 +87,7 @@ def holes(bench):
             f"seek={part * (TiB // 16 // MiB)}", shell=True, check=True)
     disks = [Disk("va", image), Disk("vb", source)]
     with Vm(where, "web01", disks, paused=True) as vm, \
-            _mount(bench, where, vm.qmp_path) as mnt:
+            mount(bench, where, vm.qmp_path) as mnt:
         paths = [mnt.join("web01", f"{disk.id}.raw") for disk in disks]
         for name, command in (
                 ("cp --sparse=always", "cp --sparse=always {} {}"),
@@ -120,7 +96,7 @@ def holes(bench):
             for _ in range(bench.rounds):
                 for path in times:
                     forget(path)
-                    times[path].append(_timed(
+                    times[path].append(timed(
                         command.format(path, f"{where}/target")))
                     os.unlink(f"{where}/target")
             what = f"{name} of 1 TiB with {bench.size // MiB} MiB of data"
@@ -134,11 +110,11 @@ def holes(bench):
 
 def map_of_many_extents(bench):
     """.dirty of a chain in which every second cluster has changed."""
-    where = _where(bench, "map")
+    where = where_for(bench, "map")
     size = 64 * GiB
     image = images.create(f"{where}/va.img", "qcow2", size)
     with Vm(where, "web01", [Disk("va", image, "qcow2")]) as vm:
-        with _mount(bench, where, vm.qmp_path, "chain=bench") as mnt:
+        with mount(bench, where, vm.qmp_path, "chain=bench") as mnt:
             mnt.control("commit web01")
             mnt.umount()
         name, = vm.bitmaps("va-fmt")
@@ -146,11 +122,11 @@ def map_of_many_extents(bench):
         vm.quit()
         assert qcow2bits.fill(image, name, 0x55) == 1
         vm.start()
-        with _mount(bench, where, vm.qmp_path, "chain=bench") as mnt:
+        with mount(bench, where, vm.qmp_path, "chain=bench") as mnt:
             path, times = mnt.join("web01", "va.dirty"), []
             for _ in range(bench.rounds):
                 forget(path)
-                times.append(_timed(f"cat {path} >/dev/null"))
+                times.append(timed(f"cat {path} >/dev/null"))
             yield (".dirty of 1 Mi extents", statistics.median(times), "s",
                    "at most 0.5")
             mnt.umount()
@@ -176,7 +152,7 @@ def _many(bench, where, count, disks):
 def _mount_time(bench, where, source):
     """Until fleecefs has returned: then the mount stands."""
     start = time.monotonic()
-    mnt = _mount(bench, where, source, foreground=False, deadline=120)
+    mnt = mount(bench, where, source, foreground=False, deadline=120)
     with mnt:
         seconds = time.monotonic() - start
         yield mnt, seconds
@@ -186,7 +162,7 @@ def mounting(bench):
     """From the command to the mount, and what it costs while nobody reads."""
     for count, disks, goal in ((1, 4, "at most 0.15"),
                                (bench.many, 2, "at most 2 for 50")):
-        where = _where(bench, f"mounting-{count}")
+        where = where_for(bench, f"mounting-{count}")
         with _many(bench, where, count, disks) as source:
             times = []
             for number in range(bench.rounds):
@@ -211,52 +187,46 @@ def _at_rest(mnt, disks):
            "at most 100 for 400")
 
 
-def pause(bench):
-    """How long the guest of two disks stands still for the instant."""
-    where = _where(bench, "pause")
-    disks = [Disk(f"v{letter}", images.create(f"{where}/{letter}.img"))
-             for letter in "ab"]
-    pauses = []
-    with Vm(where, "web01", disks) as vm:
-        for _ in range(4 * bench.rounds):
-            with _mount(bench, where, vm.qmp_path) as mnt:
-                pauses.append(mnt.vm_status("web01")["pause_ms"])
-                mnt.umount()
-    yield ("pause of a guest of 2 disks", statistics.median(pauses), "ms",
-           "at most 5")
+def _far(bench, path):
+    """How much faster the file is read than by one request at a time."""
+    server, ours, theirs = f"{bench.tmp}/far.nbd", [], []
+    for _ in range(bench.rounds):
+        forget(path)
+        ours.append(timed(f"dd if={path} of=/dev/null bs=1M status=none"))
+        theirs.append(timed(
+            "nbdcopy --synchronous --connections=1 --request-size=262144 "
+            f"'nbd+unix:///?socket={server}' null:"))
+    return statistics.median(theirs) / statistics.median(ours)
 
 
 def distance(bench):
-    """A server 10 ms away: each read of the disk takes that long, any number
-    of them side by side; against one request after the other."""
-    where = _where(bench, "distance")
-    server = f"{where}/far"
+    """10 ms to what is read: each request takes that long, any number of them
+    side by side.  An NBD server that far away, and a disk of a VM."""
+    where = where_for(bench, "distance")
+    server = f"{bench.tmp}/far.nbd"
     daemon = subprocess.Popen(
         ["nbdkit", "-f", "-U", server, "-t", "64", "--filter=delay",
          "--filter=cow", "pattern", "64M", "rdelay=10ms"])
     try:
         wait_for(lambda: os.path.exists(server), DEADLINE, "nbdkit")
+        with mount(bench, where, f"nbd+unix:///?socket={server}",
+                   "server=safe", scratch=False) as mnt:
+            yield ("NBD server 10 ms away, against one request at a time",
+                   _far(bench, mnt.join("nbd", "disk.raw")), "times",
+                   "at least 8")
+            mnt.umount()
         with Vm(where, "web01", args=[
                 "-blockdev", "driver=nbd,node-name=va-fmt,server.type=unix,"
                 f"server.path={server}",
                 "-device", "virtio-blk-pci,id=va,drive=va-fmt"],
                 paused=True) as vm, \
-                _mount(bench, where, vm.qmp_path) as mnt:
-            path, ours, theirs = mnt.join("web01", "va.raw"), [], []
-            for _ in range(bench.rounds):
-                forget(path)
-                ours.append(_timed(
-                    f"dd if={path} of=/dev/null bs=1M status=none"))
-                theirs.append(_timed(
-                    "nbdcopy --synchronous --connections=1 --request-size="
-                    f"262144 'nbd+unix:///?socket={server}' null:"))
-            yield ("10 ms away, against one request after the other",
-                   statistics.median(theirs) / statistics.median(ours),
-                   "times", "at least 8")
+                mount(bench, where, vm.qmp_path) as mnt:
+            yield ("disk of a VM 10 ms away, against one request at a time",
+                   _far(bench, mnt.join("web01", "va.raw")), "times", "")
             mnt.umount()
     finally:
         daemon.terminate()
         daemon.wait()
 
 
-FEATS = (several_disks, holes, map_of_many_extents, mounting, pause, distance)
+FEATS = (several_disks, holes, map_of_many_extents, mounting, distance)
