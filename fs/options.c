@@ -125,11 +125,12 @@ static const char usage[] =
 	"  -V  print the version\n"
 	"  -o  name= vm= disk= snapshot=mount|mkdir discard read_once strict\n"
 	"      scratch= scratch_limit= scratch_reserve=\n"
-	"      method=auto|filter|job cbw_timeout= timeout= read_timeout=\n"
-	"      connections= chain= since= fallback=full keep= unsafe_qemu\n"
-	"      view=raw|delta|all freeze=no|try|require agent= uid= gid=\n"
-	"      umask= bitmap= server=any|safe tls=require tls_certificates=\n"
-	"      tls_psk= ro allow_other and FUSE's own: see mount.fleecefs(8)\n";
+	"      method=auto|filter|job|access cbw_timeout= timeout=\n"
+	"      read_timeout= connections= chain= since= fallback=full keep=\n"
+	"      unsafe_qemu view=raw|delta|all freeze=no|try|require agent=\n"
+	"      uid= gid= umask= bitmap= server=any|safe tls=require\n"
+	"      tls_certificates= tls_psk= ro allow_other and FUSE's own:\n"
+	"      see mount.fleecefs(8)\n";
 
 /* -f, -n, -s and -v mean other things where mount(8) calls us. */
 static bool take_flag(Raw *raw, const char *arg)

@@ -6,7 +6,7 @@
 #include "qmp-execute.h"
 
 bool qmp_blockdev_add_scratch(QmpClient *client, const char *node,
-	const char *path, GError **error)
+	const char *below, const char *path, GError **error)
 {
 	json_object *arguments = qmp_strings("driver", "raw", "node-name",
 		node, "discard", "unmap", NULL);
@@ -19,7 +19,7 @@ bool qmp_blockdev_add_scratch(QmpClient *client, const char *node,
 	/* A trim has to pass both layers to free anything. */
 	json_object_object_add(arguments, "file",
 		qmp_strings("driver", "file", "filename", path, "discard",
-			"unmap", NULL));
+			"unmap", below ? "node-name" : NULL, below, NULL));
 	return qmp_execute_void(client, "blockdev-add", arguments, error);
 }
 

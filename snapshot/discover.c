@@ -65,6 +65,7 @@ static void disk_free(Disk *disk)
 	g_free(disk->id);
 	g_free(disk->qdev);
 	g_free(disk->type);
+	g_free(disk->drive);
 	g_free(disk->node);
 	g_free(disk->driver);
 	g_free(disk->file);
@@ -149,6 +150,7 @@ static bool add_disk(QmpClient *client, const QmpBlock *block,
 	disk = append(disks, g_steal_pointer(&id), taken);
 	disk->qdev = g_strdup(block->qdev);
 	disk->type = g_steal_pointer(&type);
+	disk->drive = g_strdup(block->device);
 	disk->node = g_strdup(block->node);
 	disk->driver = g_strdup(block->driver);
 	disk->file = g_strdup(block->file);

@@ -4,7 +4,8 @@
  *
  * fleece.c prepares, fleece-point.c makes the instant, fleece-export.c shows
  * it; fleece-chain.c does what belongs to a chain, fleece-freeze.c what
- * belongs to the guest's filesystems, fleece-thread.c what to iothreads.
+ * belongs to the guest's filesystems, fleece-thread.c what to iothreads,
+ * fleece-access.c what to Proxmox VE's QEMU.
  */
 #pragma once
 
@@ -29,6 +30,8 @@ typedef struct {
 	DiskView *view;    /* in Fleece.disks */
 	int scratch_fd;    /* the view's; -1: read-only, nothing above it */
 	char *scratch, *filter, *access, *job; /* node names and job id */
+	char *scratch_file; /* the node below the scratch; NULL: it is nobody's
+			     * business */
 	char *export;      /* export id, and its name on the wire */
 	bool draining;     /* a drain of it needs the thread that it is in */
 	DiskChain *part;   /* in Fleece.chains */
@@ -61,6 +64,19 @@ bool fleece_find_draining(FleeceBuild *build, GError **error);
  * for QEMU would abort. */
 bool fleece_check_thread(FleeceBuild *build, const BuildDisk *disk,
 	GError **error);
+
+/*
+ * With METHOD_ACCESS the scratch node bears the name that QEMU looks for, so
+ * that the one below it has to be what tells whose it is.  Gives them these
+ * names.  EBUSY where somebody has a node of that name already, EOPNOTSUPP
+ * where QEMU cannot be asked for these disks.  Does nothing for the other
+ * methods.
+ */
+bool fleece_access_plan(FleeceBuild *build, GError **error);
+
+/* Has QEMU put its filters over the disks, and snapshot-access above them.
+ * EBUSY while a backup is running. */
+bool fleece_access_set_up(FleeceBuild *build, GError **error);
 
 /* Registers what is about to be made. */
 bool fleece_build_undo(FleeceBuild *build, enum undo_kind kind, const char *a,

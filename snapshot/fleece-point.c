@@ -159,6 +159,30 @@ static bool run(FleeceBuild *build, QmpTransaction *transaction,
 	return qmp_transaction_run(transaction, build->client, error);
 }
 
+/* With METHOD_ACCESS one command makes all that is above the disk. */
+static bool is_by_access(const FleeceBuild *build)
+{
+	return build->fleece->plan.method == METHOD_ACCESS;
+}
+
+static bool add_filters(FleeceBuild *build, GError **error)
+{
+	return is_by_access(build) || for_written(build, add_filter, error);
+}
+
+static bool put_filters(FleeceBuild *build, GError **error)
+{
+	if (!is_by_access(build))
+		return for_written(build, attach_filter, error);
+	limit_command(build);
+	return fleece_access_set_up(build, error);
+}
+
+static bool add_accesses(FleeceBuild *build, GError **error)
+{
+	return is_by_access(build) || for_written(build, add_access, error);
+}
+
 /* All that belongs to the instant. */
 static bool attach(FleeceBuild *build, GError **error)
 {
@@ -173,10 +197,10 @@ static bool attach(FleeceBuild *build, GError **error)
 	return (!build->fleece->plan.build_in_pause ||
 		       for_written(build, fleece_check_thread, error)) &&
 		run(build, before, error) &&
-		(!build_now || for_written(build, add_filter, error)) &&
-		for_written(build, attach_filter, error) &&
+		(!build_now || add_filters(build, error)) &&
+		put_filters(build, error) &&
 		run(build, after, error) &&
-		(!build_now || for_written(build, add_access, error));
+		(!build_now || add_accesses(build, error));
 }
 
 static bool attach_in_pause(FleeceBuild *build, unsigned undo, GError **error)
@@ -224,14 +248,14 @@ static bool settle(FleeceBuild *build, GError **error)
 		set_state(build, "setup", error);
 }
 
-/* One disk needs no pause: qom-set is atomic.  Of several, no write may fall
- * between the first and the last. */
+/* One disk needs no pause: qom-set is atomic, and so is backup-access-setup.
+ * Of several, no write may fall between the first and the last. */
 static bool point_by_filter(FleeceBuild *build, GError **error)
 {
 	bool in_pause = builds_in_pause(build);
 	bool paused, running;
 
-	if ((!in_pause && !for_written(build, add_filter, error)) ||
+	if ((!in_pause && !add_filters(build, error)) ||
 	    !fleece_freeze(build, error))
 		return false;
 	limit_command(build);
@@ -242,7 +266,7 @@ static bool point_by_filter(FleeceBuild *build, GError **error)
 			attach(build, error)) ||
 	    !fleece_thaw(build, error) || !settle(build, error))
 		return false;
-	return in_pause || for_written(build, add_access, error);
+	return in_pause || add_accesses(build, error);
 }
 
 static bool add_job_undo(FleeceBuild *build, const BuildDisk *disk,

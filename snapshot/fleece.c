@@ -8,6 +8,7 @@
 #include "disk-view.h"
 #include "fleece-error.h"
 #include "listener.h"
+#include "qmp-access.h"
 #include "qmp-block.h"
 #include "qmp-error.h"
 #include "qmp-export.h"
@@ -28,6 +29,7 @@
 static void build_disk_free(BuildDisk *disk)
 {
 	g_free(disk->scratch);
+	g_free(disk->scratch_file);
 	g_free(disk->filter);
 	g_free(disk->access);
 	g_free(disk->job);
@@ -144,7 +146,8 @@ static bool claim(FleeceBuild *build, GError **error)
 	}
 }
 
-static bool gather_facts(QmpClient *client, QemuFacts *facts, GError **error)
+static bool gather_facts(QmpClient *client, const Settings *settings,
+	QemuFacts *facts, GError **error)
 {
 	g_autoptr(GError) failure = NULL;
 	unsigned major, minor, micro;
@@ -160,7 +163,9 @@ static bool gather_facts(QmpClient *client, QemuFacts *facts, GError **error)
 	else if (failure)
 		g_propagate_error(error, g_steal_pointer(&failure));
 	facts->iothreads = iothreads > 0;
-	return iothreads >= 0;
+	facts->access = false;
+	return iothreads >= 0 && (settings->method != METHOD_ACCESS ||
+		qmp_query_access_api(client, &facts->access, error));
 }
 
 static bool make_plan(FleeceBuild *build, GError **error)
@@ -170,7 +175,8 @@ static bool make_plan(FleeceBuild *build, GError **error)
 
 	build->fleece->qemu_version =
 		g_strdup(qmp_client_version_text(build->client));
-	if (!gather_facts(build->client, &facts, error))
+	if (!gather_facts(build->client, build->request->settings, &facts,
+		    error))
 		return false;
 	if (!quirks_plan(&facts, build->request->settings, plan, error)) {
 		g_prefix_error(error, "QEMU %s: ", build->fleece->qemu_version);
@@ -248,10 +254,11 @@ static bool open_scratch(FleeceBuild *build, BuildDisk *disk, GError **error)
 static bool add_scratch_node(FleeceBuild *build, const BuildDisk *disk,
 	const char *path, GError **error)
 {
-	return undo_list_add(build->request->undo, UNDO_SCRATCH, disk->scratch,
+	return undo_list_add(build->request->undo, UNDO_SCRATCH,
+		       disk->scratch_file ? disk->scratch_file : disk->scratch,
 		       build->request->settings->scratch, NULL, NULL, error) &&
-		qmp_blockdev_add_scratch(build->client, disk->scratch, path,
-			error);
+		qmp_blockdev_add_scratch(build->client, disk->scratch,
+			disk->scratch_file, path, error);
 }
 
 /* The fd set is only the way in. */
@@ -291,7 +298,7 @@ static bool add_scratch(FleeceBuild *build, BuildDisk *disk, GError **error)
 		hand_over_scratch(build, disk, error);
 }
 
-static bool find_disks(FleeceBuild *build, GError **error)
+static bool list_disks(FleeceBuild *build, GError **error)
 {
 	const Settings *settings = build->request->settings;
 	QemuPlan *plan = &build->fleece->plan;
@@ -299,8 +306,6 @@ static bool find_disks(FleeceBuild *build, GError **error)
 	build->found = plan->daemon ?
 		discover_exported(build->client, settings, plan, error) :
 		discover_disks(build->client, settings->disks, error);
-	for (unsigned i = 0; plan->warnings[i]; i++)
-		g_warning("VM %s: %s", build->request->vm, plan->warnings[i]);
 	if (!build->found)
 		return false;
 	build->disks =
@@ -308,6 +313,17 @@ static bool find_disks(FleeceBuild *build, GError **error)
 	for (guint i = 0; i < build->found->len; i++)
 		g_ptr_array_add(build->disks, build_disk_new(build, i));
 	return true;
+}
+
+static bool find_disks(FleeceBuild *build, GError **error)
+{
+	bool found = list_disks(build, error) &&
+		fleece_access_plan(build, error);
+	const char *const *warnings = build->fleece->plan.warnings;
+
+	for (unsigned i = 0; warnings[i]; i++)
+		g_warning("VM %s: %s", build->request->vm, warnings[i]);
+	return found;
 }
 
 static bool prepare(FleeceBuild *build, GError **error)

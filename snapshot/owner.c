@@ -204,21 +204,25 @@ Owner *owner_read(QmpClient *client, GError **error)
 	return owner;
 }
 
+/* Nobody else has the session: what was refused may have been done. */
 bool owner_claim(QmpClient *client, const Owner *owner, GError **error)
 {
 	g_autofree char *text = owner_to_text(owner);
 	g_autoptr(GError) refusal = NULL;
-	bool there;
+	g_autoptr(Owner) there = NULL;
 
 	if (qmp_object_add_note(client, OWNER_ID, text, &refusal))
 		return true;
-	if (qmp_error_is_refusal(refusal) &&
-	    qmp_qom_has(client, "/objects", OWNER_ID, &there, NULL) && there) {
-		fleece_set_error(error, EBUSY,
-			"another fleecefs has a snapshot of it");
+	if (qmp_error_is_refusal(refusal))
+		there = owner_read(client, NULL);
+	if (!there) {
+		g_propagate_error(error, g_steal_pointer(&refusal));
 		return false;
 	}
-	g_propagate_error(error, g_steal_pointer(&refusal));
+	if (g_str_equal(there->session, owner->session))
+		return true;
+	fleece_set_error(error, EBUSY,
+		"another fleecefs has a snapshot of it");
 	return false;
 }
 

@@ -67,9 +67,36 @@ static bool check_daemon(const QemuFacts *facts, const QemuPlan *plan,
 {
 	if (!facts->daemon || plan->method == METHOD_JOB)
 		return true;
-	fleece_set_error(error, EOPNOTSUPP, "method=filter needs devices, and "
-		"a storage daemon has none: there is only method=job");
+	fleece_set_error(error, EOPNOTSUPP, "method=%s needs devices, and a "
+		"storage daemon has none: there is only method=job",
+		method_to_text(plan->method));
 	return false;
+}
+
+static bool check_access(const QemuFacts *facts, const QemuPlan *plan,
+	GError **error)
+{
+	if (plan->method != METHOD_ACCESS || facts->access)
+		return true;
+	fleece_set_error(error, EOPNOTSUPP, "method=access needs "
+		"backup-access-setup, which the QEMU of Proxmox VE has and "
+		"this one lacks: use method=filter");
+	return false;
+}
+
+/*
+ * One access is all that a VM can have, so one command takes all disks.  Where
+ * that fails at the second, the filter of the first has no owner any more, and
+ * backup-access-teardown finds nothing to do (pve-backup.c of 10.0 and 11.0,
+ * qmp_backup_access_setup(), its label err).
+ */
+bool quirks_access(const Settings *settings, QemuPlan *plan, unsigned n,
+	GError **error)
+{
+	return n <= 1 || refuse(settings, plan, "backup-access-setup takes one "
+		"disk after the other, and if it fails at one, the filters of "
+		"those before it stay until the VM ends; choose one with "
+		"disk=, or use method=filter", error);
 }
 
 /*
@@ -138,6 +165,9 @@ static bool mixes_clusters(unsigned version)
 	return version < QEMU_VERSION(8, 0, 0);
 }
 
+/* What backup-access-setup gives its filter, whatever is asked for. */
+#define ACCESS_CBW_TIMEOUT 45
+
 /* cbw-timeout is a 32 bit number of nanoseconds until 9.1: it wraps at 4.29
  * seconds. The job has no such limit in any version. */
 static unsigned timeout_limit(const QemuFacts *facts, const QemuPlan *plan,
@@ -145,6 +175,8 @@ static unsigned timeout_limit(const QemuFacts *facts, const QemuPlan *plan,
 {
 	if (plan->method == METHOD_JOB)
 		return 0;
+	if (plan->method == METHOD_ACCESS)
+		return ACCESS_CBW_TIMEOUT;
 	return facts->version < QEMU_VERSION(9, 1, 0) ? MIN(wanted, 4) : wanted;
 }
 
@@ -217,6 +249,7 @@ bool quirks_plan(const QemuFacts *facts, const Settings *settings,
 	}
 	plan->method = choose(settings, plan);
 	if (!check_daemon(facts, plan, error) ||
+	    !check_access(facts, plan, error) ||
 	    !check_job(facts, plan, error) ||
 	    !check_iothreads(facts, settings, plan, error))
 		return false;

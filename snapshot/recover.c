@@ -40,6 +40,21 @@ static bool add_nodes(UndoList *list, GPtrArray *nodes, const Owner *owner,
 	return true;
 }
 
+/* What tells of an access is the scratch that it needs: that comes before it
+ * and goes after it, and the file in it bears our name. */
+static bool add_backup_access(UndoList *list, GPtrArray *nodes,
+	const Owner *owner)
+{
+	g_autofree char *target = g_strconcat(FLEECE_TARGET_PREFIX,
+		owner->session, NULL);
+	size_t before = undo_list_length(list);
+
+	return add_nodes(list, nodes, owner, "file", UNDO_SCRATCH) &&
+		(undo_list_length(list) == before ||
+			undo_list_add(list, UNDO_ACCESS, target, NULL, NULL,
+				NULL, NULL));
+}
+
 static bool list_nodes(UndoList *list, QmpClient *client, const Owner *owner,
 	GError **error)
 {
@@ -47,6 +62,7 @@ static bool list_nodes(UndoList *list, QmpClient *client, const Owner *owner,
 		error);
 
 	return nodes && add_nodes(list, nodes, owner, "raw", UNDO_SCRATCH) &&
+		add_backup_access(list, nodes, owner) &&
 		add_nodes(list, nodes, owner, "copy-before-write", UNDO_FILTER);
 }
 

@@ -55,6 +55,7 @@ static const char *const method_names[] = {
 	[METHOD_AUTO] = "auto",
 	[METHOD_FILTER] = "filter",
 	[METHOD_JOB] = "job",
+	[METHOD_ACCESS] = "access",
 };
 
 static const char *const view_names[] = {
@@ -243,7 +244,7 @@ static const struct {
 	{ "scratch", set_scratch, NOT_EMPTY },
 	{ "scratch_limit", set_scratch_limit, AMOUNT },
 	{ "scratch_reserve", set_scratch_reserve, AMOUNT },
-	{ "method", set_method, "auto, filter or job" },
+	{ "method", set_method, "auto, filter, job or access" },
 	{ "chain", set_chain, "a name of up to 200 letters, digits, '_' and "
 		"'-'" },
 	{ "since", set_since, "an instant as 20261120T234501123Z" },

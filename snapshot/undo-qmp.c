@@ -8,6 +8,7 @@
 #include "guest-agent.h"
 #include "listener.h"
 #include "owner.h"
+#include "qmp-access.h"
 #include "qmp-block.h"
 #include "qmp-error.h"
 #include "qmp-export.h"
@@ -40,15 +41,15 @@ static bool node_exists(QmpClient *client, const char *name, bool *exists,
 }
 
 /* blockdev-del has one error class for "no such node" and "in use". */
-static bool undo_node(QmpClient *client, const Undo *undo, GError **error)
+static bool remove_node(QmpClient *client, const char *name, GError **error)
 {
 	g_autoptr(GError) refusal = NULL;
 	bool exists;
 
-	if (qmp_blockdev_del(client, undo->a, &refusal))
+	if (qmp_blockdev_del(client, name, &refusal))
 		return true;
 	if (qmp_error_is_refusal(refusal)) {
-		if (!node_exists(client, undo->a, &exists, error))
+		if (!node_exists(client, name, &exists, error))
 			return false;
 		if (!exists)
 			return true;
@@ -69,22 +70,57 @@ static bool is_in_use(const QmpNode *node)
 	return busy;
 }
 
+/* The raw node above the file node of that name; the node of that name, where
+ * it is no file.  Both are called after the file: the number of the fd set in
+ * it is nobody else's as long as that is open. */
+static const QmpNode *scratch_node(const GPtrArray *nodes, const char *name)
+{
+	const QmpNode *below = qmp_node_find(nodes, name);
+
+	if (!below || !below->file || !g_str_equal(below->driver, "file"))
+		return below;
+	for (guint i = 0; i < nodes->len; i++) {
+		const QmpNode *node = nodes->pdata[i];
+
+		if (g_str_equal(node->driver, "raw") &&
+		    g_strcmp0(node->file, below->file) == 0)
+			return node;
+	}
+	return below;
+}
+
 /* An export holds on to the bitmap, but not to the node that the bitmap is
  * on: deleting that aborts QEMU ("!bdrv_dirty_bitmap_busy(bitmap)"). */
 static bool undo_scratch(QmpClient *client, const Undo *undo, GError **error)
 {
 	g_autoptr(GPtrArray) nodes = qmp_query_named_block_nodes(client,
 		error);
-	const QmpNode *node = nodes ? qmp_node_find(nodes, undo->a) : NULL;
+	const QmpNode *node = nodes ? scratch_node(nodes, undo->a) : NULL;
 
 	if (!node)
 		return nodes;
 	if (is_in_use(node)) {
 		fleece_set_error(error, EBUSY, "blockdev-del: node %s has a "
-			"bitmap that is still exported", undo->a);
+			"bitmap that is still exported", node->node);
 		return false;
 	}
-	return undo_node(client, undo, error);
+	return remove_node(client, node->node, error);
+}
+
+/* Of one target there is one access at a time, and nobody else has ours:
+ * where QEMU knows of another's, ours is gone, or was never there. */
+static bool undo_access(QmpClient *client, const Undo *undo, GError **error)
+{
+	g_autoptr(GError) refusal = NULL;
+
+	if (qmp_access_tear_down(client, undo->a, &refusal))
+		return true;
+	/* one error class for everything: only these words mean that */
+	if (qmp_error_is_refusal(refusal) &&
+	    strstr(refusal->message, "got target"))
+		return true;
+	g_propagate_error(error, g_steal_pointer(&refusal));
+	return false;
 }
 
 /* The device that has node as its root now; NULL where none has. */
@@ -197,7 +233,7 @@ static bool undo_one(QmpClient *client, const Undo *undo, GError **error)
 	case UNDO_FDSET:
 		return qmp_remove_fds_noted(client, undo->a, error);
 	case UNDO_NODE:
-		return undo_node(client, undo, error);
+		return remove_node(client, undo->a, error);
 	case UNDO_FILTER:
 		return undo_filter(client, undo, error);
 	case UNDO_JOB:
@@ -212,6 +248,8 @@ static bool undo_one(QmpClient *client, const Undo *undo, GError **error)
 		return qmp_cont(client, error);
 	case UNDO_SCRATCH:
 		return undo_scratch(client, undo, error);
+	case UNDO_ACCESS:
+		return undo_access(client, undo, error);
 	case UNDO_BITMAP:
 		return undo_bitmap(client, undo, error);
 	case UNDO_THAW:

@@ -12,9 +12,10 @@
 
 #include "qmp-client.h"
 
-/* A raw node over the file at path, both layers with discard=unmap. */
+/* A raw node over the file at path, both layers with discard=unmap; below is
+ * the name of the layer that is the file, NULL: QEMU gives it one. */
 bool qmp_blockdev_add_scratch(QmpClient *client, const char *node,
-	const char *path, GError **error);
+	const char *below, const char *path, GError **error);
 
 /* An image file, or a block device. */
 typedef struct {

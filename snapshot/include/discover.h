@@ -25,6 +25,8 @@ typedef struct {
 	char *id;       /* what QEMU and its user call it, unescaped */
 	char *qdev;     /* QOM path of the device; NULL: it is none of one */
 	char *type;     /* its QOM type: "virtio-blk-device"; NULL as well */
+	char *drive;    /* what its block backend is called; "": it has no
+			 * name, as with -blockdev; NULL: it is none */
 	char *node;     /* node name of its root node */
 	char *driver;   /* driver of that node */
 	char *file;     /* its image as QEMU names it, or NULL */

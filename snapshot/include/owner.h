@@ -20,6 +20,9 @@
 /* What every node, export, job and fd of ours begins with. */
 #define FLEECE_PREFIX "fl-"
 
+/* What the target of a backup access begins with; the session follows. */
+#define FLEECE_TARGET_PREFIX "fleecefs-"
+
 typedef struct {
 	char *boot;    /* /proc/sys/kernel/random/boot_id */
 	char *state;   /* "setup", "frozen", "stopped", "live",

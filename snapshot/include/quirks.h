@@ -21,13 +21,15 @@ typedef struct {
 	unsigned version;     /* QEMU_VERSION(...) */
 	bool iothreads;       /* the VM has any */
 	bool daemon;          /* a qemu-storage-daemon */
+	bool access;          /* it has backup-access-setup; asked only where
+			       * that is wanted */
 } QemuFacts;
 
 typedef struct {
 	bool daemon;            /* there is no guest, and are no devices; no
 				 * descriptor can be handed over: what QEMU is
 				 * to open has a path */
-	enum method method;     /* METHOD_FILTER or METHOD_JOB */
+	enum method method;     /* any but METHOD_AUTO */
 	const char *reason;     /* why this one, static */
 	unsigned max_in_flight; /* NBD requests at once per disk; 0: no limit */
 	bool mixes_clusters;    /* a request of several clusters can show what
@@ -61,6 +63,11 @@ void quirks_server_plan(bool safe, ServerPlan *plan);
  */
 bool quirks_plan(const QemuFacts *facts, const Settings *settings,
 	QemuPlan *plan, GError **error);
+
+/* The same for n disks that are written to, with METHOD_ACCESS; a warning
+ * may go into the plan. */
+bool quirks_access(const Settings *settings, QemuPlan *plan, unsigned n,
+	GError **error);
 
 /* The same for a disk with a FUSE export, of a storage daemon with that plan,
  * which gets a warning then. */

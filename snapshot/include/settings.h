@@ -18,6 +18,7 @@ enum method {
 	METHOD_AUTO,
 	METHOD_FILTER, /* copy-before-write put under the device by qom-set */
 	METHOD_JOB,    /* blockdev-backup sync=none, one transaction */
+	METHOD_ACCESS, /* backup-access-setup, of Proxmox VE's QEMU */
 };
 
 /* Which files a disk has; see mount.fleecefs(8). */

@@ -32,8 +32,10 @@ enum undo_kind {
 	UNDO_EXPORT,     /* block-export-del A */
 	UNDO_STOP,       /* cont */
 	UNDO_BITMAP,     /* remove bitmap B of node A */
-	UNDO_SCRATCH,    /* blockdev-del A, unless a bitmap of it is in use:
+	UNDO_SCRATCH,    /* blockdev-del A, or the format node above where A is
+			  * but the file, unless a bitmap of it is in use:
 			  * QEMU would abort; it lies in directory B */
+	UNDO_ACCESS,     /* tear the backup access for target A down */
 	UNDO_THAW,       /* thaw the guest whose agent listens at A */
 	UNDO_FILE,       /* unlink the file A */
 	/* of the libvirt domain with the UUID A: */

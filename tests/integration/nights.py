@@ -32,11 +32,11 @@ class Nights:
     """A mount with a chain and snapshot=mkdir, and the copies."""
 
     def __init__(self, tmp, scene, mount_factory, *words, chain=CHAIN,
-                 name="mnt"):
+                 name="mnt", qmp=None):
         self.scene, self.chain = scene, chain
         self.copies = os.path.join(tmp, f"copies-of-{chain}")
         os.makedirs(self.copies, exist_ok=True)
-        self.mnt = mount_factory(scene.vm.qmp_path, f"chain={chain}",
+        self.mnt = mount_factory(qmp or scene.vm.qmp_path, f"chain={chain}",
                                  "snapshot=mkdir", *words, name=name)
 
     def snapshot(self):

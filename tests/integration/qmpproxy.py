@@ -108,9 +108,13 @@ class QmpProxy:
             with client, socket.socket(socket.AF_UNIX) as server:
                 try:
                     server.connect(self.target)
-                    _Session(self, client, server).run()
+                    self.session(client, server).run()
                 except (OSError, _End):
                     pass
+
+    def session(self, client, server):
+        """What serves one client; others have more to say."""
+        return Session(self, client, server)
 
     def stopping(self):
         return self._stopping.is_set()
@@ -131,7 +135,7 @@ class _End(Exception):
     """This client's session is over."""
 
 
-class _Session:
+class Session:
     """One client's connection and the one to QEMU that belongs to it."""
 
     def __init__(self, proxy, client, server):
@@ -190,7 +194,8 @@ class _Session:
             self.swallow.add(request.get("id"))
         elif kind == "close-after":
             self.close_on.add(request.get("id"))
-        self._forward(request)
+        self.asked[request.get("id")] = request
+        self.forward(request)
 
     def _refuse(self, kind, request):
         self._drop_fds()
@@ -202,8 +207,8 @@ class _Session:
             self.client.sendall(_GARBAGE)
         raise _End
 
-    def _forward(self, request):
-        self.asked[request.get("id")] = request
+    def forward(self, request):
+        """Hand it to QEMU, with its descriptors."""
         data = json.dumps(request).encode() + b"\n"
         if self.fds:
             sent = socket.send_fds(self.server, [data], self.fds)
@@ -215,15 +220,20 @@ class _Session:
         self.client.sendall(json.dumps(message).encode() + b"\r\n")
 
     def _from_qemu(self):
+        for line in self.lines():
+            self.pass_answer(line)
+
+    def lines(self):
+        """What QEMU says next, as far as lines are whole."""
         data = self.server.recv(65536)
         if not data:
             raise _End
         self.answers += data
         while b"\n" in self.answers:
             line, self.answers = self.answers.split(b"\n", 1)
-            self._pass_answer(line)
+            yield line
 
-    def _pass_answer(self, line):
+    def pass_answer(self, line):
         message = json.loads(line)
         ident = message.get("id")
         if "event" not in message and ident in self.close_on:

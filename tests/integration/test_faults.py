@@ -21,7 +21,8 @@ import images
 import mount
 import scene
 from deadline import DeadlinePassed, wait_for
-from qmpproxy import Fault, QmpProxy
+from proxmox import ProxmoxProxy
+from qmpproxy import Fault
 
 TWO = (("va", "qcow2", 4 * images.MiB), ("vb", "raw", 4 * images.MiB))
 FULL = bool(os.environ.get("FLEECEFS_TESTS_FULL"))
@@ -37,6 +38,7 @@ STAGES = {"filter": ("filter", False, False, False),
           "filter-paused": ("filter", True, False, False),
           "filter-iothread": ("filter", False, True, False),
           "job": ("job", False, False, False),
+          "access": ("access", False, False, False),
           "daemon": ("job", False, False, True)}
 
 
@@ -56,10 +58,11 @@ class Stage:
     def __init__(self, tmp, proxy, name, fixture):
         self.tmp, self.proxy, self.name = tmp, proxy, name
         self.method, paused, iothread, daemon = STAGES[name]
+        disks = TWO[:1] if self.method == "access" else TWO
         self.scene = (
-            scene.build_served(tmp, fixture("daemon_factory"), TWO)
+            scene.build_served(tmp, fixture("daemon_factory"), disks)
             if daemon else
-            scene.build(tmp, fixture("vm_factory"), TWO,
+            scene.build(tmp, fixture("vm_factory"), disks,
                         disk_options={"iothread": iothread}))
         self.unsafe = "unsafe_qemu" if daemon else ""
         proxy.target = self.scene.vm.qmp_path
@@ -119,7 +122,7 @@ class Stage:
 
 @pytest.fixture
 def proxy(tmp):
-    with QmpProxy(f"{tmp}/proxy.qmp", "set by the stage") as one:
+    with ProxmoxProxy(f"{tmp}/proxy.qmp", "set by the stage") as one:
         yield one
 
 
@@ -153,7 +156,9 @@ def test_set_up_fails_at_every_command(stage, kind):
 
 def test_set_up_meets_silence(stage):
     commands = stage.setup_commands()
-    met = PAUSE if FULL or stage.name != "daemon" else ("transaction",)
+    least = {"daemon": "transaction", "access": "backup-access-setup"}
+    met = (PAUSE + tuple(least.values()) if FULL or stage.name not in least
+           else (least[stage.name],))
     for number, name in enumerate(commands, 1):
         first = commands.index(name) + 1 == number
         if name in met and (first or FULL):

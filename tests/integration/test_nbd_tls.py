@@ -9,6 +9,7 @@ import pytest
 import refusal
 from files import read_at
 from nbdserver import Server, free_port, nbdkit
+from recipe import Place, readme
 
 PSK = "alice:0123456789abcdef0123456789abcdef"
 WRONG_PSK = "alice:ffffffffffffffffffffffffffffffff"
@@ -102,6 +103,19 @@ def test_certificates(tmp, mount_factory, pki):
                  "gnutls"))):
             assert said in assert_refused(mount_factory, number, source,
                                           *words)
+
+
+def test_readme(tmp, fleecefs, pki):
+    """Its line, at another place."""
+    place, port = Place(tmp, ""), free_port()
+    with with_certificates(tmp, pki, port):
+        done = place.run(readme("nbds://"), **{
+            "/etc/pki/nbd": pki["right"],
+            "host1.example.org": f"localhost:{port}"})
+        assert (done.returncode, done.stdout) == (0, ""), done.stdout
+        assert read_at(f"{place.mnt}/nbd/disk.raw", 4096, 8) == (
+            4096).to_bytes(8, "big")
+        assert place.run("umount.fleecefs /mnt").returncode == 0
 
 
 def test_pre_shared_key(tmp, mount_factory):

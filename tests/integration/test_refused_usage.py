@@ -18,7 +18,7 @@ BAD_VALUES = (
     ("name=", "not empty"), ("vm=", "not empty"), ("disk=", "not empty"),
     ("scratch=", "not empty"), ("snapshot=", "mount or mkdir"),
     ("snapshot=Mount", "mount or mkdir"), ("method=", "filter"),
-    ("method=jobs", "auto, filter or job"), ("cbw_timeout=0", "1"),
+    ("method=jobs", "auto, filter, job or access"), ("cbw_timeout=0", "1"),
     ("cbw_timeout=3601", "3600"), ("timeout=", "whole number"),
     ("timeout=0", "whole number"), ("timeout=2s", "whole number"),
     ("timeout=1.5", "whole number"), ("timeout= 2", "whole number"),

@@ -17,6 +17,8 @@
 
 #define NOTE "boot=b;pid=12;start=34;session=0a1b2c3d;server=1;fds=6;state=live"
 
+#define OTHER_NOTE "boot=b;pid=12;start=34;session=00000000;state=live"
+
 /* --- text --- */
 
 static void test_round_trip(void)
@@ -300,7 +302,7 @@ static void test_claim_of_what_is_taken(void)
 	static const ScriptedStep steps[] = {
 		{ "object-add", NULL, REFUSE("GenericError",
 			"attempt to add duplicate property") },
-		LIST(OWNER_OBJECT),
+		LIST(OWNER_OBJECT), IDENTITY(OTHER_NOTE),
 		{ "object-add", NULL, REFUSE("GenericError",
 			"invalid object type: authz-simple") },
 		LIST(OTHER_OBJECT),
@@ -315,6 +317,21 @@ static void test_claim_of_what_is_taken(void)
 	g_assert_false(owner_claim(m.client, owner, &failed));
 	g_assert_error(failed, QMP_ERROR, QMP_ERROR_GENERIC);
 	g_assert_nonnull(strstr(failed->message, "invalid object type"));
+}
+
+/* What is refused has gone in all the same. */
+static void test_claim_that_was_refused(void)
+{
+	static const ScriptedStep steps[] = {
+		{ "object-add", NULL, REFUSE("GenericError", "not now") },
+		LIST(OWNER_OBJECT), IDENTITY(NOTE),
+	};
+	g_auto(Monitor) m = MONITOR(steps);
+	g_autoptr(Owner) owner = owner_from_text(NOTE);
+	g_autoptr(GError) error = NULL;
+
+	owner_claim(m.client, owner, &error);
+	g_assert_no_error(error);
 }
 
 static void test_renew(void)
@@ -346,6 +363,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/owner/qemu/stranger", test_read_of_a_stranger);
 	g_test_add_func("/owner/qemu/claim", test_claim);
 	g_test_add_func("/owner/qemu/taken", test_claim_of_what_is_taken);
+	g_test_add_func("/owner/qemu/refused", test_claim_that_was_refused);
 	g_test_add_func("/owner/qemu/renew", test_renew);
 	return g_test_run();
 }

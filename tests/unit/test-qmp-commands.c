@@ -237,6 +237,12 @@ static const ScriptedStep argument_steps[] = {
 		"{\"no-flush\": true}, \"file\": {\"driver\": "
 		"\"file\", \"filename\": \"/dev/fdset/3\", "
 		"\"discard\": \"unmap\"}}", RETURN("{}") },
+	{ "blockdev-add", "{\"driver\": \"raw\", \"node-name\": \"s\", "
+		"\"discard\": \"unmap\", \"cache\": "
+		"{\"no-flush\": true}, \"file\": {\"driver\": "
+		"\"file\", \"filename\": \"/dev/fdset/3\", "
+		"\"discard\": \"unmap\", \"node-name\": \"f\"}}",
+		RETURN("{}") },
 	{ "remove-fd", "{\"fdset-id\": 3}", RETURN("{}") },
 	{ "blockdev-add", "{\"driver\": \"copy-before-write\", "
 		"\"node-name\": \"c\", \"file\": \"d\", "
@@ -320,7 +326,9 @@ static void test_arguments(void)
 
 	g_assert_true(qmp_object_add_note(client, "i", "a\"/\xc3\xa4", NULL));
 	g_assert_true(qmp_object_del(client, "i", NULL));
-	g_assert_true(qmp_blockdev_add_scratch(client, "s",
+	g_assert_true(qmp_blockdev_add_scratch(client, "s", NULL,
+		"/dev/fdset/3", NULL));
+	g_assert_true(qmp_blockdev_add_scratch(client, "s", "f",
 		"/dev/fdset/3", NULL));
 	g_assert_true(qmp_remove_fd(client, 3, NULL));
 	g_assert_true(qmp_blockdev_add_filter(client, &filter, NULL));

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "fleece-error.h"
+#include "qmp-access.h"
 #include "qmp-client.h"
 #include "qmp-fd.h"
 #include "qmp-graph.h"
@@ -91,6 +92,20 @@ static bool call_qom_has(QmpClient *client, GError **error)
 	return qmp_qom_has(client, "p", "n", &has, error);
 }
 
+static bool call_access_api(QmpClient *client, GError **error)
+{
+	bool has;
+
+	return qmp_query_access_api(client, &has, error);
+}
+
+static bool call_access(QmpClient *client, GError **error)
+{
+	const char *const devices[] = { "d0", "d1", NULL };
+
+	return free_list(qmp_access_set_up(client, "t", devices, error));
+}
+
 static bool call_add_fd(QmpClient *client, GError **error)
 {
 	int64_t set;
@@ -113,6 +128,10 @@ typedef struct {
 #define INSERTED(text)                                                         \
 	RETURN("[{\"device\": \"\", \"removable\": false, \"inserted\": " text \
 	       "}]")
+
+#define ACCESS(device, node, size)                                             \
+	"{\"device\": \"" device "\", \"node-name\": " node ", "               \
+	"\"size\": " size "}"
 
 static const Case cases[] = {
 	{ "query-block", call_block, {
@@ -193,6 +212,24 @@ static const Case cases[] = {
 		RETURN("[\"n\"]"),
 		RETURN("[{}]"),
 		RETURN("[{\"name\": 1}]"),
+	} },
+	{ "query-proxmox-support", call_access_api, {
+		RETURN("[]"),
+		RETURN("{\"backup-access-api\": \"true\"}"),
+	} },
+	{ "backup-access-setup", call_access, {
+		RETURN("{}"),
+		RETURN("[]"),
+		RETURN("[" ACCESS("d0", "\"a\"", "5") "]"),
+		RETURN("[" ACCESS("d1", "\"a\"", "5") ", "
+			ACCESS("d0", "\"b\"", "5") "]"),
+		RETURN("[" ACCESS("d0", "\"a\"", "5") ", "
+			ACCESS("d1", "null", "5") "]"),
+		RETURN("[" ACCESS("d0", "\"a\"", "-1") ", "
+			ACCESS("d1", "\"b\"", "5") "]"),
+		RETURN("[" ACCESS("d0", "\"a\"", "5") ", "
+			ACCESS("d1", "\"b\"", "5") ", "
+			ACCESS("d2", "\"c\"", "5") "]"),
 	} },
 	{ "add-fd", call_add_fd, {
 		RETURN("{}"),

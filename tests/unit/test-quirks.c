@@ -197,6 +197,7 @@ static void test_daemon(void)
 		{ JOB, NO_IOTHREADS, V(7, 2, 22), NULL },
 		{ AUTO, IOTHREADS, V(10, 0, 13), NULL },
 		{ FILTER, NO_IOTHREADS, V(7, 2, 22), "method=job" },
+		{ METHOD_ACCESS, NO_IOTHREADS, V(10, 0, 2), "method=job" },
 		{ AUTO, IOTHREADS, V(7, 2, 22), "9.1" },
 		{ AUTO, IOTHREADS, V(9, 0, 0), "unsafe_qemu" },
 		{ AUTO, NO_IOTHREADS, V(7, 0, 0), "too old" },
@@ -250,6 +251,43 @@ static void test_short_timeout(void)
 	g_assert_cmpuint(plan.cbw_timeout, ==, 4);
 }
 
+/* Only where it is there is it taken, and then with what it has. */
+static void test_access(void)
+{
+	Settings settings = { .method = METHOD_ACCESS, .cbw_timeout = 3 };
+	QemuFacts facts = { V(10, 0, 13), false };
+	g_autoptr(GError) error = NULL;
+	QemuPlan plan;
+
+	g_assert_false(quirks_plan(&facts, &settings, &plan, &error));
+	g_assert_error(error, FLEECE_ERROR, EOPNOTSUPP);
+	assert_words(error->message, "method=filter");
+	facts.access = true;
+	g_assert_true(quirks_plan(&facts, &settings, &plan, NULL));
+	g_assert_cmpint(plan.method, ==, METHOD_ACCESS);
+	g_assert_cmpuint(plan.cbw_timeout, ==, 45);
+	g_assert_false(plan.reserve_scratch);
+	settings.method = METHOD_AUTO;
+	g_assert_true(quirks_plan(&facts, &settings, &plan, NULL));
+	g_assert_cmpint(plan.method, ==, METHOD_FILTER);
+}
+
+static void test_access_of_several(void)
+{
+	Settings settings = { .method = METHOD_ACCESS };
+	QemuPlan plan = { .method = METHOD_ACCESS };
+	g_autoptr(GError) error = NULL;
+
+	g_assert_true(quirks_access(&settings, &plan, 1, NULL));
+	assert_warning(&plan, NULL);
+	g_assert_false(quirks_access(&settings, &plan, 2, &error));
+	g_assert_error(error, FLEECE_ERROR, EOPNOTSUPP);
+	assert_words(error->message, "method=filter");
+	settings.unsafe_qemu = true;
+	g_assert_true(quirks_access(&settings, &plan, 2, NULL));
+	assert_warning(&plan, "one disk after the other");
+}
+
 /* Nothing of an earlier plan is left in the next one. */
 static void test_plan_starts_empty(void)
 {
@@ -271,6 +309,8 @@ int main(int argc, char **argv)
 	g_test_add_func("/quirks/way-out", test_the_way_out_is_named);
 	g_test_add_func("/quirks/daemon", test_daemon);
 	g_test_add_func("/quirks/fuse", test_fuse);
+	g_test_add_func("/quirks/access", test_access);
+	g_test_add_func("/quirks/access-of-several", test_access_of_several);
 	g_test_add_func("/quirks/short-timeout", test_short_timeout);
 	g_test_add_func("/quirks/starts-empty", test_plan_starts_empty);
 	return g_test_run();

@@ -305,6 +305,59 @@ static void test_server_in_use(void)
 	MUST_FAIL(list, steps, FLEECE_ERROR, EBUSY, "theirs", 2);
 }
 
+/* Whoever has an access now, it is not ours. */
+static void test_access_of_others(void)
+{
+	static const ScriptedStep steps[] = {
+		TEAR_DOWN(NO("cannot teardown backup access - got target "
+			     "fleecefs-me instead of theirs")),
+		OWNER_GOES,
+	};
+	g_autoptr(UndoList) list = new_list();
+
+	add(list, UNDO_ACCESS, "fleecefs-me", NULL, NULL);
+	MUST_PLAY(list, steps);
+}
+
+/* It is kept, and the scratch, which QEMU says is in use, with it. */
+static void test_access_stays(void)
+{
+	static const ScriptedStep refused[] = {
+		TEAR_DOWN(NO("not now")),
+		NODES(RETURN("[" FILE_NODE("raw", "drive-scsi0-fleecing") ", "
+			FILE_NODE("file", "fl-me-s0") "]")),
+		DEL("drive-scsi0-fleecing", NO("in use")),
+		NODES(RETURN("[" NODE("drive-scsi0-fleecing") "]")),
+	};
+	static const ScriptedStep done[] = {
+		TEAR_DOWN(DONE),
+		NODES(RETURN("[" FILE_NODE("raw", "drive-scsi0-fleecing") ", "
+			FILE_NODE("file", "fl-me-s0") "]")),
+		DEL("drive-scsi0-fleecing", DONE), OWNER_GOES,
+	};
+	g_autoptr(UndoList) list = new_list();
+
+	add(list, UNDO_SCRATCH, "fl-me-s0", NULL, NULL);
+	add(list, UNDO_ACCESS, "fleecefs-me", NULL, NULL);
+	MUST_FAIL(list, refused, QMP_ERROR, QMP_ERROR_GENERIC, "not now", 3);
+	MUST_PLAY(list, done);
+}
+
+/* One of that name that somebody else has made is over another file. */
+static void test_scratch_of_others(void)
+{
+	static const ScriptedStep steps[] = {
+		NODES(RETURN("[{\"node-name\": \"drive-scsi0-fleecing\", "
+			"\"drv\": \"raw\", \"ro\": false, "
+			"\"file\": \"/images/vm-100-fleece-0.raw\"}]")),
+		OWNER_GOES,
+	};
+	g_autoptr(UndoList) list = new_list();
+
+	add(list, UNDO_SCRATCH, "fl-me-s0", NULL, NULL);
+	MUST_PLAY(list, steps);
+}
+
 /* Only "not running" is what we want. */
 static void test_server_does_not_stop(void)
 {
@@ -468,6 +521,9 @@ int main(int argc, char **argv)
 	g_test_add_func("/undo/filter/no-graph", test_filter_without_a_graph);
 	g_test_add_func("/undo/filter/unknown", test_filter_over_the_unknown);
 	g_test_add_func("/undo/filter/in-use", test_filter_in_use);
+	g_test_add_func("/undo/access-of-others", test_access_of_others);
+	g_test_add_func("/undo/access-stays", test_access_stays);
+	g_test_add_func("/undo/scratch-of-others", test_scratch_of_others);
 	g_test_add_func("/undo/server/in-use", test_server_in_use);
 	g_test_add_func("/undo/server/stays", test_server_does_not_stop);
 	g_test_add_func("/undo/recovered", test_recovered_by_others);

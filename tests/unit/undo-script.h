@@ -20,6 +20,12 @@
 #define NODES(reply) { "query-named-block-nodes", "{\"flat\": true}", reply }
 #define NODE(name)                                                             \
 	"{\"node-name\": \"" name "\", \"drv\": \"raw\", \"ro\": false}"
+#define FILE_NODE(driver, name)                                                \
+	"{\"node-name\": \"" name "\", \"drv\": \"" driver "\", "              \
+	"\"ro\": false, \"file\": \"/dev/fdset/3\"}"
+#define TEAR_DOWN(reply)                                                       \
+	{ "backup-access-teardown", "{\"target-id\": \"fleecefs-me\", "        \
+	  "\"success\": false}", reply }
 #define EXPORT_DEL(id, reply)                                                  \
 	{ "block-export-del",                                                  \
 	  "{\"id\": \"" id "\", \"mode\": \"hard\"}", reply }
