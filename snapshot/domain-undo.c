@@ -112,13 +112,17 @@ static bool undo_any(VirtHost *host, const Undo *undo, GError **error)
  * A domain that is off has no job, no note and no frozen guest any more; a
  * pending checkpoint of it cannot be deleted, and is by whoever comes next.
  */
-static bool is_off(VirtHost *host, const Undo *undo)
+static bool is_off(VirtHost *host, const Undo *undo, bool *silent)
 {
 	g_autoptr(GError) failure = NULL;
 	enum virt_state state;
+	bool known = virt_domain_state(host, undo->a, &state, &failure);
 
-	return !virt_domain_state(host, undo->a, &state, &failure) &&
-		g_error_matches(failure, FLEECE_ERROR, ENOENT);
+	/* that is libvirt's to say: a QEMU that hangs need not be asked */
+	*silent = !known && (g_error_matches(failure, FLEECE_ERROR,
+		ETIMEDOUT) || g_error_matches(failure, FLEECE_ERROR,
+		ENOTCONN));
+	return !known && g_error_matches(failure, FLEECE_ERROR, ENOENT);
 }
 
 static bool undo_one(void *opaque, const Undo *undo, bool *lost,
@@ -126,11 +130,13 @@ static bool undo_one(void *opaque, const Undo *undo, bool *lost,
 {
 	VirtHost *host = opaque;
 	g_autoptr(GError) failure = NULL;
+	bool silent;
 
 	if (undo_any(host, undo, &failure) || is_gone(&failure) ||
-	    is_off(host, undo))
+	    is_off(host, undo, &silent))
 		return true;
-	*lost = g_error_matches(failure, FLEECE_ERROR, ENOTCONN);
+	/* one that does not answer would let each of them wait */
+	*lost = silent || g_error_matches(failure, FLEECE_ERROR, ENOTCONN);
 	g_propagate_error(error, g_steal_pointer(&failure));
 	return false;
 }
