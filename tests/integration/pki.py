@@ -47,6 +47,9 @@ def authority(directory, address=None):
              *_key(directory, "ca", "cn=Test\nca\ncert_signing_key\n"))
     _certify(directory, directory, "server", _SERVER + (
         f"ip_address={address}\n" if address else ""))
+    # else QEMU looks for some itself, for seconds
+    certtool("--get-dh-params", "--sec-param=medium",
+             f"--outfile={directory}/dh-params.pem")
     return directory
 
 
