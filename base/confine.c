@@ -14,8 +14,8 @@ static const cap_value_t kept[] = { CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH,
 	CAP_SYS_ADMIN, CAP_SYS_PTRACE };
 
 /* A name that libseccomp does not know is no call of this machine. */
+static const char *const running[] = { "execve", "execveat", NULL };
 static const char *const denied[] = {
-	"execve", "execveat",
 	"mount", "move_mount", "open_tree", "fsopen", "fsmount", "fsconfig",
 	"fspick", "mount_setattr", "pivot_root", "chroot",
 	"setns", "unshare",
@@ -25,11 +25,13 @@ static const char *const denied[] = {
 	"open_by_handle_at", "keyctl", "add_key", "request_key",
 	"reboot", "swapon", "swapoff", "acct", "quotactl", "syslog",
 	"iopl", "ioperm", "settimeofday", "clock_settime", "adjtimex",
-	"clock_adjtime", "sethostname", "setdomainname",
+	"clock_adjtime", "sethostname", "setdomainname", NULL,
 };
 
-static bool is_kept(cap_value_t capability)
+static bool is_kept(cap_value_t capability, bool runs_programs)
 {
+	if (capability == CAP_SETPCAP)
+		return runs_programs;
 	for (unsigned i = 0; i < G_N_ELEMENTS(kept); i++) {
 		if (kept[i] == capability)
 			return true;
@@ -48,13 +50,13 @@ static bool give_up(cap_t set, cap_value_t capability)
 }
 
 /* What is not there, as in a container, need not be given up. */
-static bool set_capabilities(void)
+static bool set_capabilities(bool runs_programs)
 {
 	cap_t set = cap_get_proc();
 	bool done = set;
 
 	for (cap_value_t i = 0; done && CAP_IS_SUPPORTED(i); i++) {
-		if (!is_kept(i))
+		if (!is_kept(i, runs_programs))
 			done = give_up(set, i);
 	}
 	done = done && cap_set_proc(set) == 0;
@@ -63,29 +65,29 @@ static bool set_capabilities(void)
 }
 
 /* The bounding set first: it takes a capability that is then given up. */
-void confine_capabilities(void)
+void confine_capabilities(bool runs_programs)
 {
 	bool done = true;
 
 	if (geteuid() != 0)
 		return;
 	for (cap_value_t i = 0; CAP_IS_SUPPORTED(i); i++) {
-		if (!is_kept(i) && cap_get_bound(i) > 0)
+		if (!is_kept(i, runs_programs) && cap_get_bound(i) > 0)
 			done = cap_drop_bound(i) == 0 && done;
 	}
-	done = set_capabilities() && done;
+	done = set_capabilities(runs_programs) && done;
 	done = prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && done;
 	if (!done)
 		g_message("not all capabilities could be given up: %s",
 			g_strerror(errno));
 }
 
-static int deny_all(scmp_filter_ctx filter)
+static int deny(scmp_filter_ctx filter, const char *const *names)
 {
 	int failed = 0;
 
-	for (unsigned i = 0; i < G_N_ELEMENTS(denied) && !failed; i++) {
-		int call = seccomp_syscall_resolve_name(denied[i]);
+	for (unsigned i = 0; names[i] && !failed; i++) {
+		int call = seccomp_syscall_resolve_name(names[i]);
 
 		if (call != __NR_SCMP_ERROR)
 			failed = seccomp_rule_add(filter,
@@ -94,7 +96,7 @@ static int deny_all(scmp_filter_ctx filter)
 	return failed;
 }
 
-void confine_system_calls(void)
+void confine_system_calls(bool runs_programs)
 {
 	scmp_filter_ctx filter;
 	int failed;
@@ -105,7 +107,9 @@ void confine_system_calls(void)
 	failed = filter ? seccomp_attr_set(filter, SCMP_FLTATR_CTL_TSYNC, 1) :
 			  -ENOMEM;
 	if (!failed)
-		failed = deny_all(filter);
+		failed = deny(filter, denied);
+	if (!failed && !runs_programs)
+		failed = deny(filter, running);
 	if (!failed)
 		failed = seccomp_load(filter);
 	if (filter)

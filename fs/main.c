@@ -58,12 +58,13 @@ static VmSet *open_set(const Options *options, GError **error)
 
 	if (!source)
 		return NULL;
-	guardian = guardian_start(options->foreground, error);
+	guardian = guardian_start(options->foreground,
+		source_runs_programs(source), error);
 	if (!guardian) {
 		source_free(source);
 		return NULL;
 	}
-	confine_capabilities();
+	confine_capabilities(source_runs_programs(source));
 	return vm_set_new_take(source, guardian, options->settings, error);
 }
 
@@ -92,7 +93,7 @@ static void serve(Filesystem *fs, struct fuse_session *session, int background)
 	guardian_set_mountpoint(vm_set_guardian(fs->set),
 		fs->options->mountpoint);
 	utab_add(fs->options->fsname, fs->options->mountpoint);
-	confine_system_calls();
+	confine_system_calls(vm_set_runs_programs(fs->set));
 	if (background >= 0) {
 		log_init(LOG_TARGET_SYSTEM, fs->options->debug);
 		background_ready(background);

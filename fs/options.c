@@ -19,7 +19,7 @@ typedef struct {
 	char *cbw_timeout, *timeout, *read_timeout, *connections;
 	char *scratch_limit, *scratch_reserve;
 	char *chain, *since, *fallback, *keep, *view, *freeze, *agent;
-	char *bitmap, *tls, *tls_certificates, *tls_psk, *server;
+	char *bitmap, *tls, *tls_certificates, *tls_psk, *server, *ports;
 	char *uid, *gid, *umask, *fsname;
 	int discard, read_once, strict, unsafe_qemu, allow_other, ro;
 	int foreground, debug, help, version, fake, remount;
@@ -56,6 +56,7 @@ static const struct fuse_opt table[] = {
 	OPTION("tls_certificates=%s", tls_certificates),
 	OPTION("tls_psk=%s", tls_psk),
 	OPTION("server=%s", server),
+	OPTION("ports=%s", ports),
 	OPTION("uid=%s", uid),
 	OPTION("gid=%s", gid),
 	OPTION("umask=%s", umask),
@@ -129,8 +130,8 @@ static const char usage[] =
 	"      read_timeout= connections= chain= since= fallback=full keep=\n"
 	"      unsafe_qemu view=raw|delta|all freeze=no|try|require agent=\n"
 	"      uid= gid= umask= bitmap= server=any|safe tls=require\n"
-	"      tls_certificates= tls_psk= ro allow_other and FUSE's own:\n"
-	"      see mount.fleecefs(8)\n";
+	"      tls_certificates= tls_psk= ports= ro allow_other and FUSE's\n"
+	"      own: see mount.fleecefs(8)\n";
 
 /* -f, -n, -s and -v mean other things where mount(8) calls us. */
 static bool take_flag(Raw *raw, const char *arg)
@@ -252,7 +253,8 @@ static bool take_words(Options *options, const Raw *raw, GError **error)
 	    !set(settings, "tls", raw->tls, error) ||
 	    !set(settings, "tls_certificates", raw->tls_certificates, error) ||
 	    !set(settings, "tls_psk", raw->tls_psk, error) ||
-	    !set(settings, "server", raw->server, error))
+	    !set(settings, "server", raw->server, error) ||
+	    !set(settings, "ports", raw->ports, error))
 		return false;
 	if (raw->snapshot && !g_str_equal(raw->snapshot, "mount") &&
 	    !g_str_equal(raw->snapshot, "mkdir"))
@@ -310,6 +312,7 @@ static bool check_words(const Options *options, const Raw *raw, GError **error)
 		{ "bitmap", raw->bitmap }, { "tls", raw->tls },
 		{ "tls_certificates", raw->tls_certificates },
 		{ "tls_psk", raw->tls_psk }, { "server", raw->server },
+		{ "ports", raw->ports },
 	};
 	const char *words[G_N_ELEMENTS(all) + 1] = { NULL };
 	unsigned n = 0;
@@ -427,7 +430,8 @@ static void raw_clear(Raw *raw)
 		raw->umask, raw->chain, raw->since, raw->fallback, raw->keep,
 		raw->view, raw->scratch_limit, raw->scratch_reserve,
 		raw->freeze, raw->agent, raw->bitmap, raw->tls,
-		raw->tls_certificates, raw->tls_psk, raw->server };
+		raw->tls_certificates, raw->tls_psk, raw->server,
+		raw->ports };
 
 	for (unsigned i = 0; i < G_N_ELEMENTS(texts); i++)
 		free(texts[i]);

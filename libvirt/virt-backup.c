@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "fleece-error.h"
 #include "virt-connect.h"
@@ -12,6 +13,7 @@
 #define POLL_US (20 * G_TIME_SPAN_MILLISECOND)
 /* For the calls beside a wait that has its own limit. */
 #define ANSWER_MS 2000
+#define SCRATCH_MS 5000
 
 static void append(GString *xml, const char *format, ...) G_GNUC_PRINTF(2, 3);
 
@@ -44,12 +46,22 @@ static void append_backup_disk(GString *xml, const VirtBackup *backup,
 		"<scratch file='%s'/></disk>", disk->export, disk->scratch);
 }
 
+static void append_server(GString *xml, const VirtBackup *backup)
+{
+	if (backup->socket)
+		append(xml, "<server transport='unix' socket='%s'/>",
+			backup->socket);
+	else
+		append(xml, "<server transport='tcp' tls='yes' name='%s' "
+			"port='%u'/>", backup->address, backup->port);
+}
+
 static char *backup_xml(const VirtBackup *backup)
 {
 	GString *xml = g_string_new("<domainbackup mode='pull'>");
 
-	append(xml, "<server transport='unix' socket='%s'/><disks>",
-		backup->socket);
+	append_server(xml, backup);
+	append(xml, "<disks>");
 	for (unsigned i = 0; i < backup->n_disks; i++)
 		append_backup_disk(xml, backup, &backup->disks[i]);
 	append(xml, "</disks></domainbackup>");
@@ -70,11 +82,30 @@ static char *checkpoint_xml(const VirtBackup *backup)
 	return g_string_free(xml, FALSE);
 }
 
+/* QEMU says it, and libvirt has a code for neither. */
+static int code_of_listening(const GError *failure)
+{
+	static const int codes[] = { EADDRINUSE, EADDRNOTAVAIL };
+
+	for (unsigned i = 0; i < G_N_ELEMENTS(codes); i++) {
+		if (strstr(failure->message, "'nbd-server-start'") &&
+		    strstr(failure->message, g_strerror(codes[i])))
+			return codes[i];
+	}
+	return failure->code;
+}
+
 /* a is the job, b the checkpoint. */
 static bool begin(VirtCall *call, GError **error)
 {
-	return virDomainBackupBegin(call->domain, call->a, call->b, 0) == 0 ||
-		virt_fail(error, "backup-begin");
+	GError *failure = NULL;
+
+	if (virDomainBackupBegin(call->domain, call->a, call->b, 0) == 0)
+		return true;
+	virt_fail(&failure, "backup-begin");
+	failure->code = code_of_listening(failure);
+	g_propagate_error(error, failure);
+	return false;
 }
 
 static void abort_late(VirtCall *call)
@@ -195,6 +226,38 @@ VirtJob *virt_backup_job(VirtHost *host, const char *uuid, GError **error)
 
 	virt_act(host, uuid, &deed, &job, error);
 	return job;
+}
+
+/* The answer is the number as text. */
+static bool get_scratch(VirtCall *call, GError **error)
+{
+	virTypedParameterPtr params = NULL;
+	unsigned long long used;
+	int type, n = 0, found = 0;
+
+	if (virDomainGetJobStats(call->domain, &type, &params, &n, 0) < 0)
+		return virt_fail(error, "job");
+	found = virTypedParamsGetULLong(params, n,
+		VIR_DOMAIN_JOB_DISK_TEMP_USED, &used);
+	virTypedParamsFree(params, n);
+	if (found == 1)
+		call->answer = g_strdup_printf("%llu", used);
+	else
+		fleece_set_error(error, ENOENT, "libvirt does not say how "
+			"much scratch the job takes");
+	return call->answer;
+}
+
+bool virt_backup_scratch(VirtHost *host, const char *uuid, uint64_t *used,
+	GError **error)
+{
+	const VirtDeed deed = { get_scratch, .timeout_ms = SCRATCH_MS };
+	g_autofree gpointer answer = NULL;
+
+	if (!virt_act(host, uuid, &deed, &answer, error))
+		return false;
+	*used = g_ascii_strtoull(answer, NULL, 10);
+	return true;
 }
 
 /* Whether no backup runs any more. */

@@ -16,6 +16,7 @@
 #include "disk-image.h"
 #include "domain-chain.h"
 #include "domain-fleece.h"
+#include "domain-remote.h"
 #include "nbd-server.h"
 #include "owner.h"
 #include "virt-disk.h"
@@ -44,8 +45,10 @@ typedef struct {
 	GPtrArray *disks;       /* DomainDisks, all that have a medium */
 	GPtrArray *checkpoints; /* DomainCheckpoints; NULL without a chain */
 	DomainCheckpoint *next; /* the new one; NULL: none */
-	char *socket;           /* path; NULL: the server is that of */
-	ImageHost *images;      /* of one that is off; NULL: not there yet */
+	/* Where the disks are shown; NULL: not there yet, or not that way. */
+	char *socket;           /* path */
+	DomainRemote *remote;   /* on another machine */
+	ImageHost *images;      /* of one that is off */
 	gint64 paused_since;    /* monotonic us; 0: we have stopped nobody */
 	unsigned pause_undo;
 	gint64 frozen_since;    /* the same */

@@ -8,10 +8,12 @@
 #include "disk-view.h"
 #include "domain-build.h"
 #include "domain-undo.h"
+#include "domain-uri.h"
 #include "fleece-error.h"
 #include "listener.h"
 #include "nbd-server.h"
 #include "served-disk.h"
+#include "virt-backup.h"
 #include "virt-checkpoint.h"
 #include "virt-domain.h"
 
@@ -40,6 +42,7 @@ static void build_clear(DomainBuild *build)
 	g_clear_pointer(&build->checkpoints, g_ptr_array_unref);
 	g_clear_pointer(&build->next, domain_checkpoint_free);
 	g_clear_pointer(&build->socket, g_free);
+	g_clear_pointer(&build->remote, domain_remote_free);
 	g_clear_pointer(&build->images, image_host_free);
 	g_clear_pointer(&build->fleece, fleece_free);
 }
@@ -126,21 +129,46 @@ static bool note_scratch(DomainBuild *build, GError **error)
 	return true;
 }
 
+static void warn_of_limit(const DomainBuild *build)
+{
+	if (settings(build)->scratch_limit.percent)
+		served_disk_warn_take(build->request->vm, build->fleece,
+			g_strdup("how full its scratch's filesystem gets "
+				"cannot be seen from another machine: give "
+				"scratch_limit a size"));
+}
+
+/* Of another machine no path is ours to touch: libvirt there takes away what it
+ * has made with the job. */
+static bool choose_place(DomainBuild *build, GError **error)
+{
+	g_autofree char *host = domain_uri_host(virt_host_uri(build->virt));
+
+	if (!host)
+		return note_scratch(build, error) &&
+			choose_socket(build, error);
+	build->remote = domain_remote_new(host, settings(build), error);
+	if (build->remote)
+		warn_of_limit(build);
+	return build->remote;
+}
+
 static bool prepare(DomainBuild *build, GError **error)
 {
 	return clean_up_before(build, error) &&
-		domain_plan_disks(build, error) &&
-		note_scratch(build, error) && choose_socket(build, error);
+		domain_plan_disks(build, error) && choose_place(build, error);
 }
 
 /* --- the exports --- */
 
-/* Its use is looked at through a descriptor of ours. */
-static int open_scratch(const DomainDisk *disk)
+/* Its use is looked at through a descriptor of ours, unless it is on another
+ * machine. */
+static int open_scratch(const DomainBuild *build, const DomainDisk *disk)
 {
-	int fd = open(disk->scratch, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	int fd = build->socket ?
+		open(disk->scratch, O_RDONLY | O_CLOEXEC | O_NOFOLLOW) : -1;
 
-	if (fd < 0)
+	if (fd < 0 && build->socket)
 		g_message("disk %s: how much scratch it takes cannot be seen: "
 			"%s: %s", disk->disk->target, disk->scratch,
 			g_strerror(errno));
@@ -223,7 +251,7 @@ static bool show_disk(DomainBuild *build, const Serving *serving,
 		return false;
 	}
 	served.chain = chain_of(build, disk);
-	served.scratch_fd = build->off ? -1 : open_scratch(disk);
+	served.scratch_fd = open_scratch(build, disk);
 	if (!served_disk_add(&served, fleece, serving->taken, error))
 		return false;
 	settle_content(disk, fleece->disks->pdata[fleece->disks->len - 1],
@@ -243,22 +271,27 @@ static bool show_all(DomainBuild *build, const Serving *serving,
 	return true;
 }
 
-static char *uri_of(const DomainBuild *build)
+/* *uri is what the server's belongs to. */
+static NbdServer server_of(const DomainBuild *build, char **uri)
 {
 	g_autofree char *escaped = build->socket ?
 		g_uri_escape_string(build->socket, "/", FALSE) : NULL;
 
-	return escaped ? g_strdup_printf("nbd+unix:///?socket=%s", escaped) :
+	*uri = NULL;
+	if (build->remote)
+		return domain_remote_server(build->remote);
+	*uri = escaped ? g_strdup_printf("nbd+unix:///?socket=%s", escaped) :
 			 g_strdup(image_host_uri(build->images));
+	return (NbdServer){ .uri = *uri,
+		.timeout_ms = settings(build)->timeout_ms };
 }
 
 /* These exports are no snapshot-access: what makes that unsafe in an old QEMU
  * (quirks.c) is not in the way of their reads. */
 static bool show(DomainBuild *build, GError **error)
 {
-	g_autofree char *uri = uri_of(build);
-	Serving serving = { .server = { .uri = uri,
-		.timeout_ms = settings(build)->timeout_ms } };
+	g_autofree char *uri = NULL;
+	Serving serving = { .server = server_of(build, &uri) };
 	bool shown;
 
 	quirks_server_plan(true, &serving.plan);
@@ -288,13 +321,12 @@ static bool survey_all(DomainBuild *build, NbdSurvey *survey, GError **error)
 /* Asks what is exported. */
 static bool survey(DomainBuild *build, GError **error)
 {
-	g_autofree char *uri = uri_of(build);
-	const NbdServer server = { .uri = uri,
-		.timeout_ms = settings(build)->timeout_ms };
+	g_autofree char *uri = NULL;
+	const NbdServer server = server_of(build, &uri);
 	g_autoptr(NbdSurvey) asked = nbd_survey_new(&server, error);
 
 	if (!asked)
-		g_prefix_error(error, "%s: ", uri);
+		g_prefix_error(error, "%s: ", server.uri);
 	return asked && survey_all(build, asked, error);
 }
 
@@ -343,6 +375,11 @@ static bool begin_job(DomainBuild *build, GError **error)
 /* What increments can start from is in the images. */
 static bool read_images(DomainBuild *build, GError **error)
 {
+	if (domain_is_remote(virt_host_uri(build->virt))) {
+		fleece_set_error(error, EREMOTE, "it is shut off, and its "
+			"images are on another machine");
+		return false;
+	}
 	build->fleece->method = "image";
 	build->fleece->method_reason = g_strdup("the VM is switched off");
 	if (!domain_plan_disks(build, error) ||
@@ -374,4 +411,9 @@ bool domain_is_stuck(DomainHost *host, const char *uuid)
 
 	return virt_domain_state(domain_host_virt(host), uuid, &state, NULL) &&
 		state == VIRT_STATE_IO_ERROR;
+}
+
+bool domain_scratch_used(DomainHost *host, const char *uuid, uint64_t *used)
+{
+	return virt_backup_scratch(domain_host_virt(host), uuid, used, NULL);
 }

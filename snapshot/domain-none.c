@@ -83,6 +83,11 @@ bool domain_is_stuck(DomainHost *host, const char *uuid)
 	return false;
 }
 
+bool domain_scratch_used(DomainHost *host, const char *uuid, uint64_t *used)
+{
+	return false;
+}
+
 bool domain_recover(VirtHost *host, const char *vm, const char *uuid,
 	bool force, unsigned timeout_ms, GError **error)
 {

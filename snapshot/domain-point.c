@@ -294,6 +294,9 @@ static bool begin_job(DomainBuild *build, GError **error)
 		domain_checkpoint_description(build->next) : NULL;
 	VirtBackup backup = {
 		.socket = build->socket,
+		.address = build->remote ?
+			domain_remote_address(build->remote) : NULL,
+		.port = build->remote ? domain_remote_port(build->remote) : 0,
 		.bitmap = BITMAP,
 		.checkpoint = build->fleece->checkpoint,
 		.description = description,
@@ -316,6 +319,24 @@ static bool try_once(DomainBuild *build, GError **error)
 	if (!begun)
 		g_propagate_error(error, g_steal_pointer(&failure));
 	return begun;
+}
+
+/* Where another has what was chosen for it there, once more with the next. */
+static bool try_everywhere(DomainBuild *build, GError **error)
+{
+	for (;;) {
+		GError *failure = NULL;
+
+		if (try_once(build, &failure))
+			return true;
+		if (build->remote &&
+		    domain_remote_move(build->remote, &failure)) {
+			g_error_free(failure);
+			continue;
+		}
+		g_propagate_error(error, failure);
+		return false;
+	}
 }
 
 /* libvirt names the disk whose bitmap it cannot use; where we do not find the
@@ -348,7 +369,7 @@ static bool find_point(DomainBuild *build, GError **error)
 		if (!domain_plan_chain(build, error) ||
 		    !name_next(build, error))
 			return false;
-		if (try_once(build, &failure))
+		if (try_everywhere(build, &failure))
 			return true;
 		if (!g_error_matches(failure, FLEECE_ERROR, EUCLEAN) ||
 		    !needs_pause(build)) {

@@ -50,17 +50,24 @@ static void add(UndoList *list, enum undo_kind kind, const char *a,
 	undo_list_add(list, kind, a, b, NULL, NULL, NULL);
 }
 
-/* The list that a set-up of that owner would have made. */
-static UndoList *list_of(const char *vm, const char *uuid, const Owner *owner,
-	const VirtJob *job)
+/* A libvirt on another machine speaks of paths there. */
+static void add_files(UndoList *list, const Owner *owner, const VirtJob *job)
 {
-	UndoList *list = undo_list_new(vm, NULL);
-
 	for (guint i = 0; job && i < job->scratch->len; i++)
 		add(list, UNDO_FILE, job->scratch->pdata[i], NULL);
 	if (job && job->socket)
 		add(list, UNDO_FILE, job->socket, NULL);
 	undo_list_add_directories(list, owner->session);
+}
+
+/* The list that a set-up of that owner would have made. */
+static UndoList *list_of(VirtHost *host, const char *vm, const char *uuid,
+	const Owner *owner, const VirtJob *job)
+{
+	UndoList *list = undo_list_new(vm, NULL);
+
+	if (!domain_is_remote(virt_host_uri(host)))
+		add_files(list, owner, job);
 	add(list, UNDO_NOTE, uuid, NULL);
 	add(list, UNDO_IO_ERROR, uuid, NULL);
 	add(list, UNDO_BACKUP, uuid, owner->session);
@@ -82,7 +89,7 @@ static bool undo_owner(VirtHost *host, const char *vm, const char *uuid,
 	g_warning("VM %s: undoing what a %s fleecefs (pid %d) left with "
 		"libvirt", vm, owner_is_alive(owner) ? "living" : "dead",
 		owner->pid);
-	list = list_of(vm, uuid, owner, job);
+	list = list_of(host, vm, uuid, owner, job);
 	return domain_undo_run(list, host, timeout_ms, error);
 }
 

@@ -112,13 +112,16 @@ static bool undo_any(VirtHost *host, const Undo *undo, GError **error)
  * A domain that is off has no job, no note and no frozen guest any more; a
  * pending checkpoint of it cannot be deleted, and is by whoever comes next.
  */
-static bool is_off(VirtHost *host, const Undo *undo)
+static bool is_off(VirtHost *host, const Undo *undo, bool *lost)
 {
 	g_autoptr(GError) failure = NULL;
 	enum virt_state state;
+	bool known = virt_domain_state(host, undo->a, &state, &failure);
 
-	return !virt_domain_state(host, undo->a, &state, &failure) &&
-		g_error_matches(failure, FLEECE_ERROR, ENOENT);
+	/* that is libvirt's to say: a QEMU that hangs need not be asked */
+	*lost = g_error_matches(failure, FLEECE_ERROR, ETIMEDOUT) ||
+		g_error_matches(failure, FLEECE_ERROR, ENOTCONN);
+	return !known && g_error_matches(failure, FLEECE_ERROR, ENOENT);
 }
 
 static bool undo_one(void *opaque, const Undo *undo, bool *lost,
@@ -126,11 +129,12 @@ static bool undo_one(void *opaque, const Undo *undo, bool *lost,
 {
 	VirtHost *host = opaque;
 	g_autoptr(GError) failure = NULL;
+	bool done = undo_any(host, undo, &failure) || is_gone(&failure);
 
-	if (undo_any(host, undo, &failure) || is_gone(&failure) ||
-	    is_off(host, undo))
-		return true;
+	/* one that does not answer would let each of them wait */
 	*lost = g_error_matches(failure, FLEECE_ERROR, ENOTCONN);
+	if (done || (!*lost && is_off(host, undo, lost)))
+		return true;
 	g_propagate_error(error, g_steal_pointer(&failure));
 	return false;
 }
@@ -142,11 +146,14 @@ bool domain_undo_run(UndoList *list, VirtHost *host, unsigned timeout_ms,
 	return undo_list_run_with(list, undo_one, host, error);
 }
 
-/* A connection that breaks in the midst of it is opened again. */
+/* A connection that breaks in the midst of it is opened again, as long as that
+ * does not take too long by itself. */
 bool domain_undo_run_at(UndoList *list, const char *uri, unsigned timeout_ms,
 	GError **error)
 {
 	g_autoptr(VirtHost) host = virt_host_new(uri, NULL, NULL);
+	gint64 ends = g_get_monotonic_time() +
+		timeout_ms * G_TIME_SPAN_MILLISECOND;
 
 	for (int attempt = 1; undo_list_length(list); attempt++) {
 		g_autoptr(GError) failure = NULL;
@@ -154,6 +161,7 @@ bool domain_undo_run_at(UndoList *list, const char *uri, unsigned timeout_ms,
 		if (domain_undo_run(list, host, timeout_ms, &failure))
 			return true;
 		if (attempt == RUN_ATTEMPTS ||
+		    g_get_monotonic_time() > ends ||
 		    !g_error_matches(failure, FLEECE_ERROR, ENOTCONN)) {
 			g_propagate_error(error, g_steal_pointer(&failure));
 			return false;

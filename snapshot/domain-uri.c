@@ -7,6 +7,17 @@
 #include "domain-host.h"
 #include "fleece-error.h"
 
+/* What reaches another machine. */
+static const char *const far[] = { "qemu", "qemu+tls", "qemu+tcp", "qemu+ssh",
+	"qemu+libssh", "qemu+libssh2", NULL };
+
+static bool split(const char *uri, char **scheme, char **host, char **path,
+	GError **error)
+{
+	return g_uri_split(uri, G_URI_FLAGS_ENCODED, scheme, NULL, host, NULL,
+		path, NULL, NULL, error);
+}
+
 bool domain_is_uri(const char *spec)
 {
 	g_autofree char *scheme = g_uri_parse_scheme(spec);
@@ -16,18 +27,43 @@ bool domain_is_uri(const char *spec)
 			g_str_has_prefix(scheme, "qemu+"));
 }
 
-/* The disks are shown at a unix socket beside QEMU. */
-static bool is_local(const char *scheme, const char *host)
+bool domain_is_remote(const char *uri)
 {
-	return (!host || !host[0]) && (g_str_equal(scheme, "qemu") ||
-		g_str_equal(scheme, "qemu+unix"));
+	g_autofree char *host = domain_uri_host(uri);
+
+	return host;
+}
+
+char *domain_uri_host(const char *uri)
+{
+	g_autofree char *scheme = NULL;
+	g_autofree char *host = NULL;
+
+	if (!split(uri, &scheme, &host, NULL, NULL) || !host || !host[0])
+		return NULL;
+	return g_uri_unescape_string(host, NULL);
+}
+
+bool domain_uri_runs_program(const char *uri)
+{
+	g_autofree char *scheme = g_uri_parse_scheme(uri);
+
+	return g_strcmp0(scheme, "qemu+ssh") == 0;
 }
 
 static bool refuse(const char *uri, GError **error)
 {
 	fleece_set_error(error, EINVAL, "%s: no libvirt URI, as "
-		"qemu:///system or qemu:///session", uri);
+		"qemu:///system, qemu:///session or qemu+tls://HOST/system",
+		uri);
 	return false;
+}
+
+static bool is_known(const char *scheme, const char *host)
+{
+	if (host && host[0])
+		return g_strv_contains(far, scheme);
+	return g_str_equal(scheme, "qemu") || g_str_equal(scheme, "qemu+unix");
 }
 
 bool domain_uri_check(const char *uri, GError **error)
@@ -39,19 +75,11 @@ bool domain_uri_check(const char *uri, GError **error)
 
 	if (!domain_is_uri(uri))
 		return refuse(uri, error);
-	if (!g_uri_split(uri, G_URI_FLAGS_ENCODED, &scheme, NULL, &host, NULL,
-		    &path, NULL, NULL, &failure)) {
+	if (!split(uri, &scheme, &host, &path, &failure)) {
 		fleece_set_error(error, EINVAL, "%s: %s", uri,
 			failure->message);
 		return false;
 	}
-	if (!is_local(scheme, host)) {
-		fleece_set_error(error, ENOTSUP, "%s: the disks are shown at "
-			"a socket on the machine of their QEMU, so it has to "
-			"be this one: qemu:///system, qemu:///session or "
-			"qemu+unix:///system?socket=PATH", uri);
-		return false;
-	}
-	return g_strcmp0(path, "/system") == 0 ||
-		g_strcmp0(path, "/session") == 0 || refuse(uri, error);
+	return (is_known(scheme, host) && (g_str_equal(path, "/system") ||
+		g_str_equal(path, "/session"))) || refuse(uri, error);
 }

@@ -6,5 +6,9 @@
 
 #include <glib.h>
 
-/* EINVAL for what is none, ENOTSUP for one of another machine. */
+/* EINVAL for what is none. */
 bool domain_uri_check(const char *uri, GError **error);
+
+/* The other machine that a good one names, an IPv6 address without brackets;
+ * NULL: it is this one. */
+char *domain_uri_host(const char *uri);

@@ -275,7 +275,7 @@ static void detach_mount(const Watch *watch)
 		NULL, NULL, NULL, NULL);
 }
 
-static void become_guardian(int socket, bool foreground)
+static void become_guardian(int socket, bool foreground, bool runs_programs)
 {
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 
@@ -300,16 +300,17 @@ static void become_guardian(int socket, bool foreground)
 	/* best effort: only root may lower it */
 	g_file_set_contents_full("/proc/self/oom_score_adj", "-900", -1,
 		G_FILE_SET_CONTENTS_NONE, 0, NULL);
-	confine_capabilities();
-	confine_system_calls();
+	confine_capabilities(runs_programs);
+	confine_system_calls(runs_programs);
 }
 
-void guardian_process(int socket, int daemon_pid, bool foreground)
+void guardian_process(int socket, int daemon_pid, bool foreground,
+	bool runs_programs)
 {
 	Watch watch = { .socket = socket, .daemon_pid = daemon_pid };
 	GPtrArray *threads;
 
-	become_guardian(socket, foreground);
+	become_guardian(socket, foreground, runs_programs);
 	watch.wards = g_hash_table_new_full(NULL, NULL, NULL,
 		(GDestroyNotify)ward_free);
 	watch_daemon(&watch);

@@ -25,7 +25,7 @@ typedef struct {
 	UndoList *undo;
 } Charge;
 
-Guardian *guardian_start(bool foreground, GError **error)
+Guardian *guardian_start(bool foreground, bool runs_programs, GError **error)
 {
 	int pair[2];
 	int self = getpid();
@@ -45,7 +45,7 @@ Guardian *guardian_start(bool foreground, GError **error)
 	}
 	if (pid == 0) {
 		close(pair[0]);
-		guardian_process(pair[1], self, foreground);
+		guardian_process(pair[1], self, foreground, runs_programs);
 	}
 	close(pair[1]);
 	guardian = g_new0(Guardian, 1);

@@ -160,6 +160,7 @@ static void put_snapshot(struct json_object *object, Snapshot *snapshot)
 	put_decimal(object, "age_s",
 		(instant_now() - snapshot_instant(snapshot)) / 1000.0);
 	put_method(object, snapshot_fleece(snapshot));
+	put_number(object, "scratch_bytes", snapshot_scratch(snapshot));
 	for (unsigned i = 0; i < snapshot_n_disks(snapshot); i++)
 		json_object_array_add(disks, disk_status(snapshot, i));
 	put(object, "disks", disks);

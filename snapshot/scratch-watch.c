@@ -72,25 +72,21 @@ static dev_t add_space(const ScratchWatch *watch, Look *look,
 	return st.st_dev;
 }
 
-static uint64_t used_by(const Snapshot *snapshot)
+/* A part of what is free here says nothing of another machine. */
+static uint64_t counted(const ScratchWatch *watch, const Vm *vm,
+	Snapshot *snapshot)
 {
-	uint64_t used = 0;
-
-	for (unsigned i = 0; i < snapshot_n_disks(snapshot); i++) {
-		DiskStats stats;
-
-		disk_view_stats(snapshot_disk(snapshot, i), &stats);
-		used += stats.scratch;
-	}
-	return used;
+	return vm_scratch(vm) || !watch->settings->scratch_limit.percent ?
+		snapshot_scratch(snapshot) : 0;
 }
 
 static void add_user(const ScratchWatch *watch, Look *look, Vm *vm,
 	Snapshot *snapshot)
 {
 	ScratchUser user = {
-		.device = add_space(watch, look, vm_scratch(vm)),
-		.used = used_by(snapshot),
+		.device = vm_scratch(vm) ?
+			add_space(watch, look, vm_scratch(vm)) : 0,
+		.used = counted(watch, vm, snapshot),
 	};
 
 	g_ptr_array_add(look->vms, vm);
@@ -127,7 +123,7 @@ static bool survey(const ScratchWatch *watch, Look *look)
 	bool any = false;
 
 	for (guint i = 0; i < vms->len; i++) {
-		g_autoptr(Snapshot) snapshot = vm_scratch(vms->pdata[i]) ?
+		g_autoptr(Snapshot) snapshot = vm_needs_scratch(vms->pdata[i]) ?
 			vm_snapshot(vms->pdata[i]) : NULL;
 		enum snapshot_state state = SNAPSHOT_RELEASED;
 
@@ -256,15 +252,20 @@ void scratch_watch_wake(ScratchWatch *watch)
 	g_mutex_unlock(&watch->lock);
 }
 
-static uint64_t used_by_all(VmSet *set)
+/* Of all, what counts, and how much of that is on this machine. */
+static uint64_t used_by_all(const ScratchWatch *watch, uint64_t *here)
 {
-	g_autoptr(GPtrArray) vms = vm_set_list(set);
+	g_autoptr(GPtrArray) vms = vm_set_list(watch->set);
 	uint64_t used = 0;
 
+	*here = 0;
 	for (guint i = 0; i < vms->len; i++) {
+		const Vm *vm = vms->pdata[i];
 		g_autoptr(Snapshot) snapshot = vm_snapshot(vms->pdata[i]);
+		uint64_t own = snapshot ? counted(watch, vm, snapshot) : 0;
 
-		used += snapshot ? used_by(snapshot) : 0;
+		used += own;
+		*here += vm_scratch(vm) ? own : 0;
 	}
 	return used;
 }
@@ -276,7 +277,8 @@ static uint64_t less(uint64_t from, uint64_t what)
 
 void scratch_watch_space(ScratchWatch *watch, uint64_t *total, uint64_t *left)
 {
-	uint64_t used = used_by_all(watch->set);
+	uint64_t here;
+	uint64_t used = used_by_all(watch, &here);
 	struct statvfs fs;
 
 	*left = less(watch->limit, used);
@@ -284,7 +286,7 @@ void scratch_watch_space(ScratchWatch *watch, uint64_t *total, uint64_t *left)
 		*left = MIN(*left, less(free_bytes(&fs), amount_of(
 			&watch->settings->scratch_reserve,
 			(uint64_t)fs.f_blocks * fs.f_frsize)));
-	*total = used + *left;
+	*total = here + *left;
 }
 
 /* What a snapshot takes where the guest overwrites all of its disks. */

@@ -20,6 +20,8 @@ Settings *settings_new(void)
 	settings->timeout_ms = 30 * 1000;
 	settings->read_timeout_ms = 60 * 1000;
 	settings->connections = 2;
+	settings->first_port = 10809; /* NBD's */
+	settings->last_port = 11064;
 	return settings;
 }
 
@@ -233,6 +235,22 @@ static bool set_server(Settings *settings, const char *value)
 	return settings->server_safe || g_str_equal(value, "any");
 }
 
+/* "10809", or "10809-11064". */
+static bool set_ports(Settings *settings, const char *value)
+{
+	g_auto(GStrv) ends = g_strsplit(value, "-", 2);
+	const char *first = ends[0] ? ends[0] : "";
+	const char *last = ends[0] && ends[1] ? ends[1] : first;
+	guint64 low, high;
+
+	if (!g_ascii_string_to_unsigned(first, 10, 1, 65535, &low, NULL) ||
+	    !g_ascii_string_to_unsigned(last, 10, low, 65535, &high, NULL))
+		return false;
+	settings->first_port = low;
+	settings->last_port = high;
+	return true;
+}
+
 #define NOT_EMPTY "a text that is not empty"
 #define AMOUNT "a size as 512M or 20G, or a part as 10%"
 
@@ -258,6 +276,7 @@ static const struct {
 	{ "tls_certificates", set_tls_certificates, NOT_EMPTY },
 	{ "tls_psk", set_tls_psk, NOT_EMPTY },
 	{ "server", set_server, "any or safe" },
+	{ "ports", set_ports, "a TCP port, or a range as 10809-11064" },
 };
 
 const char *settings_set(Settings *settings, const char *word,

@@ -28,6 +28,9 @@ bool snapshot_cancel_break(Snapshot *snapshot);
 /* Looks whether its scratch has failed: then it is broken. */
 void snapshot_check_scratch(Snapshot *snapshot);
 
+/* How many bytes of scratch it takes on another machine, as far as known. */
+void snapshot_set_remote_scratch(Snapshot *snapshot, uint64_t used);
+
 void snapshot_set_committed(Snapshot *snapshot);
 
 /* From here on it cannot be opened; false where a data file is open and force

@@ -24,6 +24,7 @@ struct Snapshot {
 	GCond closed;              /* open_files has become 0 */
 	unsigned open_files;       /* lock */
 	bool committed;            /* lock */
+	uint64_t remote_scratch;   /* bytes; lock */
 	bool breaking;             /* it is being taken out of QEMU; lock */
 	bool delayed;              /* that had to wait once; lock */
 };
@@ -95,6 +96,29 @@ void snapshot_check_scratch(Snapshot *snapshot)
 {
 	for (unsigned i = 0; i < snapshot_n_disks(snapshot); i++)
 		disk_view_check_scratch(snapshot_disk(snapshot, i));
+}
+
+void snapshot_set_remote_scratch(Snapshot *snapshot, uint64_t used)
+{
+	g_mutex_lock(&snapshot->lock);
+	snapshot->remote_scratch = used;
+	g_mutex_unlock(&snapshot->lock);
+}
+
+uint64_t snapshot_scratch(Snapshot *snapshot)
+{
+	uint64_t used;
+
+	g_mutex_lock(&snapshot->lock);
+	used = snapshot->remote_scratch;
+	g_mutex_unlock(&snapshot->lock);
+	for (unsigned i = 0; i < snapshot_n_disks(snapshot); i++) {
+		DiskStats stats;
+
+		disk_view_stats(snapshot_disk(snapshot, i), &stats);
+		used += stats.scratch;
+	}
+	return used;
 }
 
 Snapshot *snapshot_new_take(const char *vm, Fleece *fleece)

@@ -13,7 +13,7 @@
  * Reads the file at path, of size bytes, and adds its SourcePlaces to places,
  * not those of single VMs that the globs leave out, and their DomainHosts, one
  * for each URI, to hosts.  settings are the mount's.
- * ENOTSUP for a libvirt on another machine, or any where it is not built in;
+ * ENOTSUP for a libvirt where it is not built in;
  * EINVAL for a file that is none, unknown keys, bad values, and what does not
  * go together, with the group that says so.
  */

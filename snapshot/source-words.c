@@ -12,14 +12,18 @@
 #define NOT_WRITTEN "nothing is written into them; bitmap= chooses what " \
 	".dirty shows"
 #define SWITCHED_OFF "no QEMU has them open"
+#define FOR_NBD "an NBD server that others have set up"
 #define OWN_WAY "it makes the snapshot in a way of its own"
 #define READ_ONLY "it shows the disks read-only, so that nothing can be freed"
 #define ONLY_READ "they are only read"
 
-enum sort { SORT_QEMU, SORT_NBD, SORT_LIBVIRT, SORT_IMAGES, N_SORTS };
+enum sort { SORT_QEMU, SORT_NBD, SORT_LIBVIRT, SORT_REMOTE, SORT_IMAGES,
+	N_SORTS };
 
 static const char *const sort_names[N_SORTS] = { "a QMP socket",
-	"an NBD server", "libvirt", "images" };
+	"an NBD server", "libvirt", "a libvirt on another machine", "images" };
+
+#define LIBVIRT(reason) [SORT_LIBVIRT] = reason, [SORT_REMOTE] = reason
 
 /* Why a word does not go with a kind of source; NULL: it does. */
 static const struct {
@@ -34,11 +38,11 @@ static const struct {
 	{ "keep", { [SORT_NBD] = NO_CHAIN, [SORT_IMAGES] = NOT_WRITTEN } },
 	{ "freeze", { [SORT_NBD] = NOT_BUILT, [SORT_IMAGES] = SWITCHED_OFF } },
 	{ "agent", { [SORT_NBD] = NOT_BUILT,
-		[SORT_LIBVIRT] = "it knows where the guest's agent is",
+		LIBVIRT("it knows where the guest's agent is"),
 		[SORT_IMAGES] = SWITCHED_OFF } },
-	{ "method", { [SORT_NBD] = NOT_BUILT, [SORT_LIBVIRT] = OWN_WAY,
+	{ "method", { [SORT_NBD] = NOT_BUILT, LIBVIRT(OWN_WAY),
 		[SORT_IMAGES] = SWITCHED_OFF } },
-	{ "cbw_timeout", { [SORT_NBD] = NOT_BUILT, [SORT_LIBVIRT] = OWN_WAY,
+	{ "cbw_timeout", { [SORT_NBD] = NOT_BUILT, LIBVIRT(OWN_WAY),
 		[SORT_IMAGES] = SWITCHED_OFF } },
 	{ "unsafe_qemu", { [SORT_NBD] = NOT_BUILT,
 		[SORT_IMAGES] = SWITCHED_OFF } },
@@ -46,21 +50,39 @@ static const struct {
 	{ "scratch_limit", { [SORT_NBD] = NO_SCRATCH,
 		[SORT_IMAGES] = NO_SCRATCH } },
 	{ "scratch_reserve", { [SORT_NBD] = NO_SCRATCH,
+		[SORT_REMOTE] = "how full its filesystems are cannot be seen",
 		[SORT_IMAGES] = NO_SCRATCH } },
-	{ "discard", { [SORT_LIBVIRT] = READ_ONLY,
+	{ "discard", { LIBVIRT(READ_ONLY),
 		[SORT_IMAGES] = ONLY_READ } },
-	{ "read_once", { [SORT_LIBVIRT] = READ_ONLY,
+	{ "read_once", { LIBVIRT(READ_ONLY),
 		[SORT_IMAGES] = ONLY_READ } },
 };
 
-static const char *const for_nbd[] = { "bitmap", "tls", "tls_certificates",
-	"tls_psk", "server", NULL };
+#define BIT(sort) (1u << (sort))
+
+/* Words that go with no other kinds of source than these. */
+static const struct {
+	const char *word;
+	unsigned sorts;
+	const char *what; /* it is for */
+} for_few[] = {
+	/* among the bitmaps of images as among those of a server */
+	{ "bitmap", BIT(SORT_NBD) | BIT(SORT_IMAGES), FOR_NBD },
+	{ "server", BIT(SORT_NBD), FOR_NBD },
+	{ "tls_psk", BIT(SORT_NBD), FOR_NBD },
+	{ "tls", BIT(SORT_NBD), FOR_NBD },
+	{ "tls_certificates", BIT(SORT_NBD) | BIT(SORT_REMOTE),
+		FOR_NBD " or a libvirt on another machine" },
+	{ "ports", BIT(SORT_REMOTE), "a libvirt on another machine" },
+};
 
 static enum sort sort_of(const char *uri)
 {
 	if (!uri)
 		return SORT_QEMU;
-	return domain_is_uri(uri) ? SORT_LIBVIRT : SORT_NBD;
+	if (!domain_is_uri(uri))
+		return SORT_NBD;
+	return domain_is_remote(uri) ? SORT_REMOTE : SORT_LIBVIRT;
 }
 
 static const char *why_not(const char *word, enum sort sort)
@@ -72,25 +94,25 @@ static const char *why_not(const char *word, enum sort sort)
 	return NULL;
 }
 
-/* bitmap= chooses among the bitmaps of images as among those of a server. */
-static bool goes_with_nbd_alone(const char *word, enum sort sort)
+static bool check_few(const char *word, enum sort sort, GError **error)
 {
-	return sort != SORT_NBD && g_strv_contains(for_nbd, word) &&
-		!(sort == SORT_IMAGES && g_str_equal(word, "bitmap"));
+	for (unsigned i = 0; i < G_N_ELEMENTS(for_few); i++) {
+		if (!g_str_equal(word, for_few[i].word) ||
+		    (for_few[i].sorts & BIT(sort)))
+			continue;
+		fleece_set_error(error, EINVAL, "option '%s' is for %s alone",
+			word, for_few[i].what);
+		return false;
+	}
+	return true;
 }
 
 static bool check_place(const char *word, enum sort sort, GError **error)
 {
 	const char *why = why_not(word, sort);
 
-	if (goes_with_nbd_alone(word, sort)) {
-		fleece_set_error(error, EINVAL,
-			"option '%s' is for an NBD source alone: that is a "
-			"server which others have set up", word);
-		return false;
-	}
 	if (!why)
-		return true;
+		return check_few(word, sort, error);
 	fleece_set_error(error, EINVAL, "option '%s' does not go with %s: %s",
 		word, sort_names[sort], why);
 	return false;

@@ -185,6 +185,21 @@ bool source_has_groups(const Source *source)
 	return source->has_groups;
 }
 
+static bool is_here(DomainHost *host)
+{
+	return host && !domain_is_remote(virt_host_uri(domain_host_virt(host)));
+}
+
+bool source_runs_programs(const Source *source)
+{
+	bool any = false;
+
+	for (guint i = 0; i < source->hosts->len; i++)
+		any = any || domain_uri_runs_program(virt_host_uri(
+			domain_host_virt(source->hosts->pdata[i])));
+	return any;
+}
+
 bool source_needs_scratch(const Source *source)
 {
 	bool any = false;
@@ -193,7 +208,7 @@ bool source_needs_scratch(const Source *source)
 		const SourcePlace *place = source->places->pdata[i];
 
 		any = any || place->directory || place->vm->qmp ||
-			place->vm->host;
+			is_here(place->vm->host);
 	}
 	return any;
 }
@@ -205,7 +220,7 @@ bool source_may_be_off(const Source *source)
 	for (guint i = 0; i < source->places->len; i++) {
 		const SourcePlace *place = source->places->pdata[i];
 
-		any = any || place->vm->images || place->vm->host;
+		any = any || place->vm->images || is_here(place->vm->host);
 	}
 	return any;
 }

@@ -42,8 +42,8 @@ static void carry_out(gpointer data, gpointer opaque)
 
 	switch (order->verb) {
 	case VM_TAKE:
-		if (vm_take(order->vm, &error) && vm_scratch(order->vm) &&
-		    set->watch)
+		if (vm_take(order->vm, &error) &&
+		    vm_needs_scratch(order->vm) && set->watch)
 			scratch_watch_wake(set->watch);
 		break;
 	case VM_COMMIT:
@@ -204,6 +204,7 @@ typedef struct {
 	GMutex lock;
 	GCond done;
 	unsigned open;
+	unsigned out_of_reach; /* of whose images nobody can be asked */
 	GError *first; /* error of any of them */
 	bool log;
 } Wait;
@@ -213,7 +214,9 @@ static void wait_done(void *opaque, const GError *error)
 	Wait *wait = opaque;
 
 	g_mutex_lock(&wait->lock);
-	if (error && wait->log)
+	if (g_error_matches(error, FLEECE_ERROR, EREMOTE))
+		wait->out_of_reach++;
+	else if (error && wait->log)
 		g_warning("%s", error->message);
 	if (error && !wait->first)
 		wait->first = g_error_copy(error);
@@ -239,6 +242,10 @@ static GError *submit_all(VmSet *set, GPtrArray *vms, enum vm_verb verb,
 	g_mutex_unlock(&wait.lock);
 	g_mutex_clear(&wait.lock);
 	g_cond_clear(&wait.done);
+	if (wait.out_of_reach && log)
+		g_warning("%u domains of libvirts on other machines are shut "
+			"off and left out: their images are there",
+			wait.out_of_reach);
 	return wait.first;
 }
 
@@ -303,6 +310,11 @@ void vm_set_free(VmSet *set)
 const char *vm_set_spec(const VmSet *set)
 {
 	return source_spec(set->source);
+}
+
+bool vm_set_runs_programs(const VmSet *set)
+{
+	return source_runs_programs(set->source);
 }
 
 Guardian *vm_set_guardian(const VmSet *set)

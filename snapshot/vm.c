@@ -14,12 +14,16 @@
 
 /* How long one attempt to take out what broke waits for scratch. */
 #define BREAK_MS 1000
+/* One that did not say how much scratch it takes is left alone so long: to ask
+ * has its QEMU asked, which may hang. */
+#define ASK_AGAIN_US (30 * G_TIME_SPAN_SECOND)
 
 struct Vm {
 	VmConfig *config;
 	const VmContext *context;
 	UndoList *undo; /* whoever set busy; made at the first snapshot, NULL
 			 * where nothing is made in a QEMU */
+	gint64 ask_again; /* not before, monotonic us; whoever looks */
 
 	GMutex lock;
 	bool retired;       /* lock */
@@ -276,15 +280,38 @@ bool vm_take(Vm *vm, GError **error)
 	return finish(vm, snapshot, failure, error);
 }
 
+bool vm_needs_scratch(const Vm *vm)
+{
+	return vm->config->qmp || vm->config->host;
+}
+
+static bool is_remote(const Vm *vm)
+{
+	return vm->config->host && domain_is_remote(address(vm));
+}
+
 const char *vm_scratch(const Vm *vm)
 {
-	return vm->config->qmp || vm->config->host ?
+	return vm_needs_scratch(vm) && !is_remote(vm) ?
 		vm->config->settings->scratch : NULL;
 }
 
 DomainHost *vm_host(const Vm *vm)
 {
 	return vm->config->host;
+}
+
+static void look_at_scratch(Vm *vm, Snapshot *snapshot)
+{
+	gint64 now = g_get_monotonic_time();
+	uint64_t used;
+
+	if (!is_remote(vm) || now < vm->ask_again)
+		return;
+	if (domain_scratch_used(vm->config->host, vm->config->uuid, &used))
+		snapshot_set_remote_scratch(snapshot, used);
+	else
+		vm->ask_again = now + ASK_AGAIN_US;
 }
 
 bool vm_look(Vm *vm)
@@ -298,6 +325,8 @@ bool vm_look(Vm *vm)
 	if (domain_is_stuck(vm->config->host, vm->config->uuid))
 		snapshot_break(snapshot, "the guest was stopped because a "
 			"write failed: the scratch is full, or its own disk");
+	else
+		look_at_scratch(vm, snapshot);
 	return true;
 }
 

@@ -11,6 +11,8 @@
  */
 #pragma once
 
+#include <stdbool.h>
+
 /*
  * Keeps these capabilities(7), for good, and drops all others:
  *
@@ -18,14 +20,17 @@
  *     directory may be anybody's
  * CAP_SYS_ADMIN: mount(2) and umount(2)
  * CAP_SYS_PTRACE: /proc says whether another owner lives, hidepid or not
+ * CAP_SETPCAP: only where libvirt has to run programs, which it starts with
+ *     none of these
  *
  * Sets no_new_privs, too.  Both are a thread's own: call it while there is
  * but one.
  */
-void confine_capabilities(void);
+void confine_capabilities(bool runs_programs);
 
 /*
- * From here on the process runs no other program, and mounts, loads, traces
- * and reconfigures nothing: EPERM (seccomp(2)).  For all of its threads.
+ * From here on the process mounts, loads, traces and reconfigures nothing, and
+ * runs no other program, unless it has to: EPERM (seccomp(2)).  For all of its
+ * threads, and for the programs.
  */
-void confine_system_calls(void);
+void confine_system_calls(bool runs_programs);

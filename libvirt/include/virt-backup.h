@@ -11,6 +11,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include <glib.h>
 
@@ -27,7 +28,10 @@ typedef struct {
 } VirtBackupDisk;
 
 typedef struct {
-	const char *socket;      /* a path that QEMU can make a socket at */
+	const char *socket;      /* a path that QEMU can make a socket at; NULL:
+				  * it is shown over TCP, with TLS, */
+	const char *address;     /* where QEMU is to listen there, */
+	unsigned port;           /* and at which port */
 	const char *bitmap;      /* what the exported bitmaps are called */
 	const char *checkpoint;  /* that is made at the instant; NULL: none */
 	const char *description; /* of it */
@@ -37,13 +41,14 @@ typedef struct {
 } VirtBackup;
 
 /* Begins the job: on success, the disks are exported.  One that begins after
- * the time is aborted at once; its checkpoint stays. */
+ * the time is aborted at once; its checkpoint stays.  EADDRINUSE,
+ * EADDRNOTAVAIL where QEMU cannot listen there. */
 bool virt_backup_begin(VirtHost *host, const char *uuid,
 	const VirtBackup *backup, GError **error);
 
 /* The job that runs. */
 typedef struct {
-	char *socket;       /* NULL: it has none */
+	char *socket;       /* NULL: it is none */
 	GPtrArray *exports; /* their names, in the order of the disks */
 	GPtrArray *scratch; /* paths */
 } VirtJob;
@@ -51,6 +56,11 @@ typedef struct {
 /* Waits until one that is being begun is settled.  ENOENT where none runs. */
 VirtJob *virt_backup_job(VirtHost *host, const char *uuid, GError **error);
 void virt_job_free(VirtJob *job);
+
+/* How many bytes of scratch it takes by now; asks QEMU, which has a few
+ * seconds for it.  ENOENT where libvirt does not say. */
+bool virt_backup_scratch(VirtHost *host, const char *uuid, uint64_t *used,
+	GError **error);
 
 /*
  * Aborts whatever job the domain has, and waits until no backup runs any

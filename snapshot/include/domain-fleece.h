@@ -4,12 +4,14 @@
  *
  * libvirt begins a backup job in pull mode, with the chain's next checkpoint
  * in the same step; that is the instant of all disks.  QEMU shows them at a
- * unix socket, read-only.  Of a domain that is off, which cannot have a job,
- * the images are read instead (image-host.h).  All functions block.
+ * unix socket, or, on another machine, at a TCP port, read-only.  Of a domain
+ * that is off, which cannot have a job, the images are read instead
+ * (image-host.h).  All functions block.
  */
 #pragma once
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include <glib.h>
 
@@ -37,7 +39,8 @@ typedef struct {
 /*
  * Begins the job and connects to its exports, or reads the images.  On failure
  * everything is undone where that is possible; what is not stays in
- * request->undo.  EBUSY where others have a job there, or an image open.
+ * request->undo.  EBUSY where others have a job there, or an image open;
+ * EREMOTE where the domain is off, and on another machine.
  */
 Fleece *domain_fleece_new(const DomainRequest *request, GError **error);
 
@@ -51,6 +54,10 @@ bool domain_commit(const DomainRequest *request, const Fleece *fleece,
  * when the scratch is full.  False where that cannot be found out.
  */
 bool domain_is_stuck(DomainHost *host, const char *uuid);
+
+/* How many bytes of scratch its snapshot takes there, by libvirt's account.
+ * False where that cannot be found out within seconds. */
+bool domain_scratch_used(DomainHost *host, const char *uuid, uint64_t *used);
 
 /*
  * Undoes what a dead fleecefs left with the domain; with force also what

@@ -23,9 +23,16 @@ typedef struct {
 /* Whether spec is meant as the URI of a libvirt. */
 bool domain_is_uri(const char *spec);
 
+/* Whether that is one of another machine: none of its paths is on this one,
+ * and what its domains show comes over the network. */
+bool domain_is_remote(const char *uri);
+
+/* Whether libvirt runs a program to get there. */
+bool domain_uri_runs_program(const char *uri);
+
 /*
  * Does not connect yet.  EINVAL for a URI that is none, ENOTSUP where there
- * is no libvirt in this program, or for one of another machine.
+ * is no libvirt in this program.
  */
 DomainHost *domain_host_new(const char *uri, GError **error);
 void domain_host_free(DomainHost *host);

@@ -26,9 +26,9 @@ typedef struct Guardian Guardian;
  * Forks the guardian.  Call it in a process with one thread, after the fork
  * into the background and before FUSE is mounted: the guardian closes every
  * other descriptor.  In the foreground it keeps stderr and logs there, else
- * to the system's log.
+ * to the system's log.  runs_programs: a way to a VM needs one, as ssh(1).
  */
-Guardian *guardian_start(bool foreground, GError **error);
+Guardian *guardian_start(bool foreground, bool runs_programs, GError **error);
 
 /*
  * Says goodbye: what is still in an undo list, because it could not be

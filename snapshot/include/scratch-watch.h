@@ -3,8 +3,9 @@
  * scratch-watch.h - keeps scratch within its limits
  *
  * A thread that looks twice a second at what the snapshots of a VmSet take up,
- * with fstat(2) on our own descriptors and without asking QEMU, and gives up
- * the largest before others suffer: the limit of the mount is reached, or the
+ * with fstat(2) on our own descriptors and without asking QEMU, or, of another
+ * machine, as far as it is known (vm_look()), and gives up the largest before
+ * others suffer: the limit of the mount is reached, or the
  * filesystem is nearly full.  It also takes snapshots out of QEMU that broke
  * by themselves, so that the guest writes at its full speed again.
  * While no snapshot stands, it sleeps.
@@ -34,8 +35,8 @@ void scratch_watch_wake(ScratchWatch *watch);
 void scratch_watch_say(ScratchWatch *watch);
 
 /*
- * How much scratch all snapshots together may take, and how much of it is
- * left, in bytes: what the limit and the filesystem of scratch= allow.
+ * How much scratch all snapshots on this machine may take, and how much of it
+ * is left, in bytes: what the limit and the filesystem of scratch= allow.
  */
 void scratch_watch_space(ScratchWatch *watch, uint64_t *total,
 	uint64_t *left);

@@ -66,6 +66,9 @@ typedef struct {
 	char *tls_certificates; /* a directory, absolute; or NULL */
 	char *tls_psk;          /* a file, absolute; or NULL */
 	bool server_safe;       /* it is no old QEMU that shows a fleece */
+
+	/* Where a libvirt on another machine may show disks: TCP. */
+	unsigned first_port, last_port;
 } Settings;
 
 /* The defaults of mount.fleecefs(8). */
@@ -77,7 +80,7 @@ void settings_free(Settings *settings);
  * Sets what a word of mount.fleecefs(8) stands for: "scratch",
  * "scratch_limit", "scratch_reserve", "method", "chain", "since", "fallback",
  * "keep", "view", "freeze", "agent", "bitmap", "tls", "tls_certificates",
- * "tls_psk", "server".  Returns NULL, or what is accepted as its
+ * "tls_psk", "server", "ports".  Returns NULL, or what is accepted as its
  * value, static: "nothing" where there is no such word here.
  */
 const char *settings_set(Settings *settings, const char *word,

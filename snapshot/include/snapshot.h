@@ -64,6 +64,9 @@ enum snapshot_state snapshot_get_state(Snapshot *snapshot, char **why);
 /* Whether its checkpoint was committed. */
 bool snapshot_is_committed(Snapshot *snapshot);
 
+/* Bytes of scratch in use now, by all disks. */
+uint64_t snapshot_scratch(Snapshot *snapshot);
+
 /* Counts a data file that is opened; false where it is released. */
 bool snapshot_open(Snapshot *snapshot);
 void snapshot_close(Snapshot *snapshot);

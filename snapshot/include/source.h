@@ -38,11 +38,14 @@ void source_free(Source *source);
 /* The absolute form of what source_new() got. */
 const char *source_spec(const Source *source);
 
-/* Whether it may have VMs that need scratch space. */
+/* Whether it may have VMs that need scratch space on this machine. */
 bool source_needs_scratch(const Source *source);
 
-/* Whether it may have VMs that are switched off. */
+/* Whether it may have VMs that are switched off and can be read. */
 bool source_may_be_off(const Source *source);
+
+/* Whether programs are run to get to its VMs, as ssh(1). */
+bool source_runs_programs(const Source *source);
 
 /* Whether it is a .conf. */
 bool source_has_groups(const Source *source);

@@ -27,6 +27,10 @@ VmSet *vm_set_new_take(Source *source, Guardian *guardian,
 void vm_set_free(VmSet *set);
 
 const char *vm_set_spec(const VmSet *set);
+
+/* Whether programs are run to get to its VMs. */
+bool vm_set_runs_programs(const VmSet *set);
+
 Guardian *vm_set_guardian(const VmSet *set);
 
 /*

@@ -85,12 +85,16 @@ DomainHost *vm_host(const Vm *vm);
 
 /*
  * Looks at a guest that libvirt runs: where a write of its failed for want of
- * scratch, the snapshot breaks.  Returns whether it has to be looked at again.
- * Blocks.
+ * scratch, the snapshot breaks.  Of one on another machine it asks how much
+ * scratch there is in use.  Returns whether it has to be looked at again.
+ * Blocks; one thread at a time.
  */
 bool vm_look(Vm *vm);
 
-/* The directory of its scratch files; NULL where it needs none. */
+/* Whether its snapshots need scratch. */
+bool vm_needs_scratch(const Vm *vm);
+
+/* The directory of that; NULL where there is none on this machine. */
 const char *vm_scratch(const Vm *vm);
 
 /* The snapshot that stands, referenced; NULL where there is none. */

@@ -111,7 +111,7 @@ def mount_factory(tmp, fleecefs, request):
 
     Mounts end before the VMs do.
     """
-    for name in ("vm_factory", "daemon_factory", "libvirt"):
+    for name in ("vm_factory", "daemon_factory", "libvirt", "hv"):
         if name in request.fixturenames:
             request.getfixturevalue(name)
     with contextlib.ExitStack() as stack:

@@ -55,7 +55,9 @@ known() {
 }
 known passwd libvirt-qemu:x:64055:64055::/:/usr/sbin/nologin "$1"
 known group libvirt-qemu:x:64055: "$1"
-exec /usr/sbin/libvirtd -p "$1/libvirtd.pid"
+options=
+[ ! -e "$1/etc/libvirt/libvirtd.conf" ] || options=--listen
+exec /usr/sbin/libvirtd $options -p "$1/libvirtd.pid"
 """
 
 
@@ -89,12 +91,16 @@ class Libvirtd:
     """A context manager; its end takes the daemon and all domains away.
 
     directory is private to the test; cache, which tests may share, keeps what
-    libvirt has found out about QEMU.
+    libvirt has found out about QEMU.  One with a configuration of its own
+    listens; qemu is more of that of QEMU, and within are the words of a
+    command in which all runs.
     """
 
-    def __init__(self, directory, cache):
+    def __init__(self, directory, cache, listen="", qemu="", within=()):
         self.directory = os.path.join(str(directory), "lv")
         self.cache = str(cache)
+        self.config = {"libvirtd": listen, "qemu": _CONFIG + qemu}
+        self.within = within
         self.process = None
         self.socket = os.path.join(self.directory,
                                    "run/libvirt/libvirt-sock")
@@ -105,9 +111,11 @@ class Libvirtd:
 
     def __enter__(self):
         os.makedirs(f"{self.directory}/etc/libvirt")
-        with open(f"{self.directory}/etc/libvirt/qemu.conf", "w",
-                  encoding="utf-8") as file:
-            file.write(_CONFIG)
+        for name, text in self.config.items():
+            if text:
+                with open(f"{self.directory}/etc/libvirt/{name}.conf", "w",
+                          encoding="utf-8") as file:
+                    file.write(text)
         self.start_daemon()
         return self
 
@@ -120,8 +128,8 @@ class Libvirtd:
         """Start libvirtd and wait until it answers."""
         with open(f"{self.directory}/libvirtd.out", "ab") as log:
             self.process = subprocess.Popen(
-                ["unshare", "-m", "--propagation", "private", "sh", "-c",
-                 _SETUP, "sh", self.directory, self.cache],
+                [*self.within, "unshare", "-m", "--propagation", "private",
+                 "sh", "-c", _SETUP, "sh", self.directory, self.cache],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 start_new_session=True, preexec_fn=dies_with_us())
         wait_for(self._answers, DEADLINE, "libvirtd to answer")

@@ -175,7 +175,7 @@ def test_server_ends_with_the_daemon(tmp, mount_factory):
     (["image={tmp}/c.raw", "qmp=/run/x.qmp"], "needs one of qmp="),
     (["image={tmp}/c.raw", "chain=a"], "nothing is written into them"),
     (["image={tmp}/c.raw", "freeze=try"], "no QEMU has them open"),
-    (["image={tmp}/c.raw", "tls=require"], "is for an NBD source alone"),
+    (["image={tmp}/c.raw", "tls=require"], "is for an NBD server"),
     (["image={tmp}/c.raw", "bitmap=none"], "no disk has a bitmap 'none'")))
 def test_refused(tmp, mount_factory, lines, words):
     images.make("raw", f"{tmp}/a.qcow2", images.MiB, seed=1)

@@ -1,54 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """TLS: who is not who it should be shows nothing, and says why."""
 
-import os
-import subprocess
 
 import pytest
 
 import refusal
 from files import read_at
 from nbdserver import Server, free_port, nbdkit
+from pki import authority, trust
 from recipe import Place, readme
 
 PSK = "alice:0123456789abcdef0123456789abcdef"
 WRONG_PSK = "alice:ffffffffffffffffffffffffffffffff"
-
-
-def certtool(*words):
-    subprocess.run(["certtool", "--sec-param=high", "--hash=SHA256", *words], check=True,
-                   capture_output=True)
-
-
-def authority(directory):
-    """A directory with an authority of its own and a server's key."""
-    os.mkdir(directory)
-    for name, text in (("ca", "cn=Test\nca\ncert_signing_key\n"),
-                       ("server", "cn=localhost\ndns_name=localhost\n"
-                        "tls_www_server\nencryption_key\nsigning_key\n")):
-        with open(f"{directory}/{name}.info", "w", encoding="utf-8") as file:
-            file.write(text)
-        certtool("--generate-privkey", "--key-type=ecdsa",
-                 f"--outfile={directory}/{name}-key.pem")
-    certtool("--generate-self-signed", f"--template={directory}/ca.info",
-             f"--load-privkey={directory}/ca-key.pem",
-             f"--outfile={directory}/ca-cert.pem")
-    certtool("--generate-certificate", f"--template={directory}/server.info",
-             f"--load-ca-certificate={directory}/ca-cert.pem",
-             f"--load-ca-privkey={directory}/ca-key.pem",
-             f"--load-privkey={directory}/server-key.pem",
-             f"--outfile={directory}/server-cert.pem")
-    return directory
-
-
-def trust(directory, ca):
-    """What a client needs: the authority's certificate, and nothing else."""
-    os.mkdir(directory)
-    with open(f"{ca}/ca-cert.pem", "rb") as source:
-        data = source.read()
-    with open(f"{directory}/ca-cert.pem", "wb") as file:
-        file.write(data)
-    return directory
 
 
 @pytest.fixture(scope="module")

@@ -41,6 +41,8 @@ static int give_a_file_away(void)
 	return fchown(memfd_create("confine", 0), 1, 1);
 }
 
+enum confined { FREE, CONFINED, BUT_PROGRAMS };
+
 static gpointer try_in_thread(gpointer data)
 {
 	Try *try = (Try *)(uintptr_t)data;
@@ -50,7 +52,7 @@ static gpointer try_in_thread(gpointer data)
 
 /* The errno of it in a child, in a thread that was there before or not; 0 for
  * a program that was run. */
-static int try_confined(Try *try, bool confined, bool in_thread)
+static int try_confined(Try *try, enum confined confined, bool in_thread)
 {
 	pid_t child = fork();
 	int status;
@@ -59,8 +61,8 @@ static int try_confined(Try *try, bool confined, bool in_thread)
 		gpointer result;
 
 		if (confined) {
-			confine_capabilities();
-			confine_system_calls();
+			confine_capabilities(confined == BUT_PROGRAMS);
+			confine_system_calls(confined == BUT_PROGRAMS);
 		}
 		if (!in_thread)
 			_exit(try() == 0 ? 0 : errno);
@@ -89,9 +91,10 @@ static void test_denied(void)
 	if (!is_root())
 		return;
 	for (unsigned i = 0; i < G_N_ELEMENTS(tries); i++) {
-		g_assert_cmpint(try_confined(tries[i], true, false), ==,
+		g_assert_cmpint(try_confined(tries[i], CONFINED, false), ==,
 			EPERM);
-		g_assert_cmpint(try_confined(tries[i], true, true), ==, EPERM);
+		g_assert_cmpint(try_confined(tries[i], CONFINED, true), ==,
+			EPERM);
 	}
 }
 
@@ -100,13 +103,17 @@ static void test_allowed(void)
 {
 	if (!is_root())
 		return;
-	g_assert_cmpint(try_confined(unmount_something, true, false), ==,
+	g_assert_cmpint(try_confined(unmount_something, CONFINED, false), ==,
 		ENOENT);
-	g_assert_cmpint(try_confined(run_a_program, false, false), ==, 0);
-	g_assert_cmpint(try_confined(mount_something, false, false), ==,
+	g_assert_cmpint(try_confined(run_a_program, FREE, false), ==, 0);
+	g_assert_cmpint(try_confined(run_a_program, BUT_PROGRAMS, false), ==,
+		0);
+	g_assert_cmpint(try_confined(enter_a_namespace, BUT_PROGRAMS, false),
+		==, EPERM);
+	g_assert_cmpint(try_confined(mount_something, FREE, false), ==,
 		ENOENT);
-	g_assert_cmpint(try_confined(enter_a_namespace, false, false), ==, 0);
-	g_assert_cmpint(try_confined(give_a_file_away, false, false), ==, 0);
+	g_assert_cmpint(try_confined(enter_a_namespace, FREE, false), ==, 0);
+	g_assert_cmpint(try_confined(give_a_file_away, FREE, false), ==, 0);
 }
 
 int main(int argc, char **argv)

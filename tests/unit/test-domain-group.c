@@ -71,6 +71,38 @@ static void test_refused(void)
 		"'domain='");
 }
 
+/* Of another machine there is neither scratch nor an image here. */
+static void test_remote(void)
+{
+	static const char text[] = "[hv]\n"
+		"libvirt=qemu+tls://hv.example.org/system\n"
+		"tls_certificates=/c\nports=10900-10910\nscratch=/far\n";
+	g_autoptr(GError) error = NULL;
+	g_autoptr(Source) source = open_conf(text, false, &error);
+
+	g_assert_no_error(error);
+	g_assert_false(source_needs_scratch(source));
+	g_assert_false(source_may_be_off(source));
+	g_assert_false(source_runs_programs(source));
+}
+
+#define FAR "[a]\nlibvirt=qemu+ssh://hv/system\n"
+
+static void test_remote_refused(void)
+{
+	assert_refused(FAR "tls_psk=/p\n", false, "NBD server");
+	assert_refused(FAR "method=job\n", false, "another machine: it makes");
+	assert_refused(FAR "ports=10900-10899\n", false, "'ports=");
+	assert_refused(FAR "ports=0\n", false, "'ports=");
+	assert_refused(FAR "ports=1-65536\n", false, "'ports=");
+	assert_refused(FAR "ports=-\n", false, "'ports=");
+	assert_refused("[a]\nlibvirt=qemu:///system\nports=1\n", false,
+		"'ports' is for a libvirt on another machine alone");
+	assert_refused("[a]\nlibvirt=qemu:///system\ntls_certificates=/c\n",
+		false, "or a libvirt on another machine");
+	assert_refused("[a]\nqmp=/q\nports=1\n", false, "'ports' is for");
+}
+
 /* A domain that is named is there, and says why it cannot be had; what is not
  * named is not known. */
 static void test_nobody_there(void)
@@ -105,6 +137,8 @@ int main(int argc, char **argv)
 	g_test_init(&argc, &argv, NULL);
 	g_test_add_func("/domain-group/hosts", test_hosts);
 	g_test_add_func("/domain-group/refused", test_refused);
+	g_test_add_func("/domain-group/remote", test_remote);
+	g_test_add_func("/domain-group/remote-refused", test_remote_refused);
 	g_test_add_func("/domain-group/nobody-there", test_nobody_there);
 	return g_test_run();
 }

@@ -11,6 +11,7 @@ static const struct {
 	const char *uri;
 	bool meant; /* as a libvirt */
 	int code;   /* 0: it can be a source */
+	const char *host; /* the other machine, NULL: none */
 } cases[] = {
 	{ "qemu:///system", true, 0 },
 	{ "qemu:///session", true, 0 },
@@ -28,12 +29,21 @@ static const struct {
 	{ "qemu://[::1/system", true, EINVAL },
 	{ "qemu:///%zz", true, EINVAL },
 
-	{ "qemu://host/system", true, ENOTSUP },
-	{ "qemu+unix://host/system", true, ENOTSUP },
-	{ "qemu+ssh://root@host/system", true, ENOTSUP },
-	{ "qemu+ssh:///system", true, ENOTSUP },
-	{ "qemu+tls://host/system", true, ENOTSUP },
-	{ "qemu+://host/", true, ENOTSUP },
+	{ "qemu://host/system", true, 0, "host" },
+	{ "qemu+ssh://root@host/system", true, 0, "host" },
+	{ "qemu+ssh://host/session?keyfile=/k", true, 0, "host" },
+	{ "qemu+libssh2://host/system", true, 0, "host" },
+	{ "qemu+tls://host.example.org:1/system", true, 0,
+		"host.example.org" },
+	{ "qemu+tcp://[fd00::1]/system", true, 0, "fd00::1" },
+	{ "qemu+tls://h%6fst/system", true, 0, "host" },
+
+	{ "qemu+unix://host/system", true, EINVAL },
+	{ "qemu+ssh:///system", true, EINVAL },
+	{ "qemu+tls:///system", true, EINVAL },
+	{ "qemu+ext://host/system?command=/x", true, EINVAL },
+	{ "qemu+tls://host/", true, EINVAL },
+	{ "qemu+://host/", true, EINVAL },
 
 	/* of something else */
 	{ "xen:///system", false, EINVAL },
@@ -73,10 +83,27 @@ static void test_check(void)
 	}
 }
 
+static void test_host(void)
+{
+	for (unsigned i = 0; i < G_N_ELEMENTS(cases); i++) {
+		g_autofree char *host = NULL;
+
+		if (cases[i].code)
+			continue;
+		host = domain_uri_host(cases[i].uri);
+		g_assert_cmpstr(host, ==, cases[i].host);
+		g_assert_true(domain_is_remote(cases[i].uri) == !!host);
+	}
+	g_assert_true(domain_uri_runs_program("qemu+ssh://host/system"));
+	g_assert_false(domain_uri_runs_program("qemu+libssh://host/system"));
+	g_assert_false(domain_uri_runs_program("qemu:///system"));
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
 	g_test_add_func("/domain-uri/meant", test_meant);
 	g_test_add_func("/domain-uri/check", test_check);
+	g_test_add_func("/domain-uri/host", test_host);
 	return g_test_run();
 }

@@ -78,7 +78,7 @@ static _Noreturn void be_daemon(Life *life, int parent)
 	/* what it logs is no failure of the test */
 	g_log_set_always_fatal(G_LOG_FATAL_MASK);
 	dup2(null, STDERR_FILENO);
-	guardian = guardian_start(true, NULL);
+	guardian = guardian_start(true, false, NULL);
 	g_assert_nonnull(guardian);
 	g_assert_cmpint(recv(parent, qmp, sizeof(qmp), 0), >, 0);
 	began = g_get_monotonic_time();

@@ -483,21 +483,13 @@ static void test_bad_places(Folder *f, gconstpointer unused)
 		{ "[a]\ndirectory=/a\nbitmap=b\n", "'bitmap'" },
 		{ "[a@b]\ndirectory=/a\n", "NAME@GROUP" },
 		{ "[a]\nlibvirt=/run/libvirt\n", "no libvirt URI" },
+		{ "[a]\nlibvirt=qemu+ssh:///system\n", "no libvirt URI" },
 	};
 
 	for (unsigned i = 0; i < G_N_ELEMENTS(cases); i++) {
 		add_file(f, "site.conf", cases[i].text);
 		must_fail(f, "site.conf", NULL, EINVAL, cases[i].words);
 	}
-}
-
-/* The disks of another machine's libvirt are not to be had, and a program
- * without libvirt says that. */
-static void test_conf_remote(Folder *f, gconstpointer unused)
-{
-	add_file(f, "site.conf", "[hv1]\n"
-		"libvirt=qemu+tls://hv1.example.org/system\n");
-	must_fail(f, "site.conf", NULL, ENOTSUP, "group [hv1]: qemu+tls://");
 }
 
 static void test_bad_conf(Folder *f, gconstpointer unused)
@@ -590,7 +582,6 @@ int main(int argc, char **argv)
 		test_conf_directories_with_globs);
 	add("/source/conf/directory-missing", test_conf_directory_is_missing);
 	add("/source/conf/bad-places", test_bad_places);
-	add("/source/conf/remote", test_conf_remote);
 	add("/source/conf/bad", test_bad_conf);
 	add("/source/name-needs-one-vm", test_name_needs_one_vm);
 	add("/source/nothing-of-the-kind", test_nothing_of_the_kind);
