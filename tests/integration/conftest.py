@@ -24,7 +24,10 @@ from libvirtd import Libvirtd
 from sanitizers import sanitizer_reports
 from vm import QEMU, Vm
 
-HANG = float(os.environ.get("FLEECEFS_TEST_HANG", "300"))
+# in full, one test takes hundreds of snapshots
+HANG = float(os.environ.get(
+    "FLEECEFS_TEST_HANG",
+    "3600" if os.environ.get("FLEECEFS_TESTS_FULL") else "300"))
 MUST_RUN = os.environ.get("FLEECEFS_TESTS_MUST_RUN") == "1"
 
 
