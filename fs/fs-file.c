@@ -95,6 +95,19 @@ static void open_disk(const Filesystem *fs, FsFile *file)
 		file->once = read_once_open(disk, delta);
 }
 
+static void take_text(FsFile *file, char *text)
+{
+	file->text = text;
+	file->text_size = strlen(text);
+}
+
+static void copy_content(FsFile *file)
+{
+	const char *content = fs_node_content(&file->node, &file->text_size);
+
+	file->text = content ? g_memdup2(content, file->text_size) : NULL;
+}
+
 /* Only the disks keep a snapshot from being released. */
 static FsFile *file_new(const Filesystem *fs, FsNode *node)
 {
@@ -108,11 +121,9 @@ static FsFile *file_new(const Filesystem *fs, FsNode *node)
 	if (fs_node_is_data(&file->node))
 		open_disk(fs, file);
 	else if (file->node.kind == NODE_STATUS)
-		file->text = report_status_json(fs->set);
-	else if (file->node.kind == NODE_VM_JSON ||
-		file->node.kind == NODE_DOMAIN_XML)
-		file->text = g_strdup(fs_node_text(&file->node));
-	file->text_size = file->text ? strlen(file->text) : 0;
+		take_text(file, report_status_json(fs->set));
+	else
+		copy_content(file);
 	keep_file(fs->files, file);
 	return file;
 }

@@ -52,6 +52,16 @@ static const struct {
 };
 
 /* Whether the snapshot's disks have files of this kind. */
+/* The files of a VM that are no disk's; some VMs lack the last ones. */
+static const struct {
+	enum node_kind kind;
+	const char *name;
+} vm_files[] = {
+	{ NODE_VM_JSON, "vm.json" },
+	{ NODE_DOMAIN_XML, "domain.xml" },
+	{ NODE_NVRAM, "domain.nvram" },
+};
+
 static bool is_shown(const Snapshot *snapshot, enum node_kind kind)
 {
 	for (unsigned f = 0; f < G_N_ELEMENTS(disk_files); f++) {
@@ -62,14 +72,40 @@ static bool is_shown(const Snapshot *snapshot, enum node_kind kind)
 	return false;
 }
 
+static const char *text_of(const char *text, size_t *size)
+{
+	*size = text ? strlen(text) : 0;
+	return text;
+}
+
+static const char *vm_file_content(const Snapshot *snapshot,
+	enum node_kind kind, size_t *size)
+{
+	GBytes *nvram;
+
+	switch (kind) {
+	case NODE_VM_JSON:
+		return text_of(snapshot_json(snapshot), size);
+	case NODE_DOMAIN_XML:
+		return text_of(snapshot_domain_xml(snapshot), size);
+	case NODE_NVRAM:
+		nvram = snapshot_nvram(snapshot);
+		return nvram ? g_bytes_get_data(nvram, size) : NULL;
+	default:
+		return NULL;
+	}
+}
+
 /* Whether there is such a node in a snapshot. */
 static bool is_kind_of_snapshot(const Snapshot *snapshot, unsigned kind,
 	unsigned disk)
 {
-	if (kind == NODE_VM || kind == NODE_VM_JSON)
+	size_t size;
+
+	if (kind == NODE_VM)
 		return disk == 0;
-	if (kind == NODE_DOMAIN_XML)
-		return disk == 0 && snapshot_domain_xml(snapshot);
+	if (vm_file_content(snapshot, kind, &size))
+		return disk == 0;
 	return kind <= NODE_DIRTY_JSON && disk < snapshot_n_disks(snapshot) &&
 		is_shown(snapshot, kind);
 }
@@ -155,12 +191,13 @@ static bool is_disk_file(const char *name, const DiskView *disk,
 
 static int lookup_vm(Snapshot *snapshot, const char *name, FsNode *child)
 {
-	if (g_str_equal(name, "vm.json")) {
-		set_node(child, NODE_VM_JSON, snapshot_ref(snapshot), 0);
-		return 0;
-	}
-	if (g_str_equal(name, "domain.xml") && snapshot_domain_xml(snapshot)) {
-		set_node(child, NODE_DOMAIN_XML, snapshot_ref(snapshot), 0);
+	for (unsigned f = 0; f < G_N_ELEMENTS(vm_files); f++) {
+		size_t size;
+
+		if (!g_str_equal(name, vm_files[f].name) ||
+		    !vm_file_content(snapshot, vm_files[f].kind, &size))
+			continue;
+		set_node(child, vm_files[f].kind, snapshot_ref(snapshot), 0);
 		return 0;
 	}
 	for (unsigned i = 0; i < snapshot_n_disks(snapshot); i++) {
@@ -202,6 +239,7 @@ static const char *const kind_words[] = {
 	[NODE_VM] = "vm",
 	[NODE_VM_JSON] = "vm.json",
 	[NODE_DOMAIN_XML] = "domain.xml",
+	[NODE_NVRAM] = "domain.nvram",
 	[NODE_RAW] = "raw",
 	[NODE_DELTA] = "delta",
 	[NODE_DIRTY] = "dirty",
@@ -278,15 +316,16 @@ static struct timespec node_time(const Filesystem *fs, const FsNode *node)
 	return (struct timespec){ ms / 1000, ms % 1000 * 1000000 };
 }
 
-const char *fs_node_text(const FsNode *node)
+const char *fs_node_content(const FsNode *node, size_t *size)
 {
-	return node->kind == NODE_DOMAIN_XML ?
-		snapshot_domain_xml(node->snapshot) :
-		snapshot_json(node->snapshot);
+	return node->snapshot ?
+		vm_file_content(node->snapshot, node->kind, size) : NULL;
 }
 
 void fs_node_stat(const Filesystem *fs, const FsNode *node, struct stat *st)
 {
+	size_t size;
+
 	*st = (struct stat){
 		.st_ino = node->kind == NODE_ROOT ? FUSE_ROOT_ID :
 						    inode_number(node),
@@ -299,9 +338,8 @@ void fs_node_stat(const Filesystem *fs, const FsNode *node, struct stat *st)
 	st->st_atim = st->st_mtim = st->st_ctim = node_time(fs, node);
 	if (node->kind >= NODE_RAW) {
 		disk_file_size(node, st);
-	} else if (node->kind == NODE_VM_JSON ||
-		node->kind == NODE_DOMAIN_XML) {
-		st->st_size = strlen(fs_node_text(node));
+	} else if (fs_node_content(node, &size)) {
+		st->st_size = size;
 		st->st_blocks = (st->st_size + 511) / 512;
 	}
 }
@@ -340,16 +378,16 @@ static void list_disk(const FsNode *vm, unsigned disk, FsNodeVisit *visit,
 
 static void list_vm(const FsNode *vm, FsNodeVisit *visit, void *opaque)
 {
-	FsNode json, xml;
-
 	for (unsigned i = 0; i < snapshot_n_disks(vm->snapshot); i++)
 		list_disk(vm, i, visit, opaque);
-	set_node(&json, NODE_VM_JSON, vm->snapshot, 0);
-	visit(opaque, "vm.json", &json);
-	if (!snapshot_domain_xml(vm->snapshot))
-		return;
-	set_node(&xml, NODE_DOMAIN_XML, vm->snapshot, 0);
-	visit(opaque, "domain.xml", &xml);
+	for (unsigned f = 0; f < G_N_ELEMENTS(vm_files); f++) {
+		FsNode file;
+		size_t size;
+
+		set_node(&file, vm_files[f].kind, vm->snapshot, 0);
+		if (fs_node_content(&file, &size))
+			visit(opaque, vm_files[f].name, &file);
+	}
 }
 
 static void list_hidden(FsNodeVisit *visit, void *opaque)

@@ -29,6 +29,7 @@ enum node_kind {
 	NODE_VM,      /* a VM's directory */
 	NODE_VM_JSON,
 	NODE_DOMAIN_XML, /* only where libvirt runs the VM */
+	NODE_NVRAM,      /* the same, if it has any */
 	NODE_RAW,
 	NODE_DELTA,
 	NODE_DIRTY,
@@ -57,8 +58,9 @@ void fs_node_of_vm_take(Snapshot *snapshot, FsNode *node);
 fuse_ino_t fs_node_disk_id(const Snapshot *snapshot, unsigned disk,
 	enum node_kind kind);
 
-/* The text of a VM's vm.json or domain.xml. */
-const char *fs_node_text(const FsNode *node);
+/* What a file of a VM that is no disk's has in it, the snapshot's, and how
+ * much that is; NULL for any other node. */
+const char *fs_node_content(const FsNode *node, size_t *size);
 
 /* Whether it is one of the files with a disk's bytes. */
 bool fs_node_is_data(const FsNode *node);

@@ -8,6 +8,7 @@
 #include "virt-xml.h"
 
 #define DISK "/domain/devices/disk"
+#define NVRAM "/domain/os/nvram"
 #define BACKING_NAME "backingStore"
 #define BACKING "/" BACKING_NAME
 
@@ -35,6 +36,7 @@ void virt_hardware_free(VirtHardware *hardware)
 	if (!hardware)
 		return;
 	g_ptr_array_unref(hardware->disks);
+	g_free(hardware->nvram);
 	g_free(hardware);
 }
 
@@ -153,10 +155,24 @@ static void take_element(void *opaque, const VirtElement *element)
 		take_part(disks->pdata[disks->len - 1], element);
 	if (g_str_has_prefix(element->path, DISK "/"))
 		take_deeper(disks->pdata[disks->len - 1], element);
+	else if (g_str_equal(element->path, NVRAM "/source"))
+		set(&hardware->nvram, virt_element_get(element, "file"));
 	else if (g_str_equal(element->path, "/domain/iothreads"))
 		hardware->iothreads = true;
 	else if (g_str_equal(element->path, "/domain/devices/channel/target"))
 		hardware->agent |= is_agent(element);
+}
+
+/* Where it is no <source>, it is the text. */
+static void take_text(void *opaque, const char *path, const char *text)
+{
+	VirtHardware *hardware = opaque;
+	g_autofree char *before = NULL;
+
+	if (!g_str_equal(path, NVRAM))
+		return;
+	before = g_steal_pointer(&hardware->nvram);
+	hardware->nvram = g_strconcat(before ? before : "", text, NULL);
 }
 
 VirtHardware *virt_hardware_parse(const char *xml, GError **error)
@@ -165,7 +181,10 @@ VirtHardware *virt_hardware_parse(const char *xml, GError **error)
 
 	hardware->disks = g_ptr_array_new_with_free_func(
 		(GDestroyNotify)disk_free);
-	if (!virt_xml_walk(xml, "domain", take_element, NULL, hardware, error))
+	if (!virt_xml_walk(xml, "domain", take_element, take_text, hardware,
+		    error))
 		return NULL;
+	if (hardware->nvram && !*g_strstrip(hardware->nvram))
+		g_clear_pointer(&hardware->nvram, g_free);
 	return g_steal_pointer(&hardware);
 }

@@ -74,6 +74,14 @@ bool domain_off_open(DomainBuild *build, GError **error);
  * cannot be read without. */
 DiskImage *domain_off_image(const VirtDisk *disk, GError **error);
 
+/*
+ * What the firmware remembers, now: NULL where it has nothing, or the file is
+ * on another machine or cannot be read, which is logged.  hardware is the
+ * domain's.
+ */
+GBytes *domain_nvram_read(const DomainRequest *request,
+	const VirtHardware *hardware);
+
 /* What of the disk's bitmaps is in the images that are open. */
 void domain_off_judge(const ImageHost *images, ChainDisk *disk);
 

@@ -402,6 +402,7 @@ Fleece *domain_fleece_new(const DomainRequest *request, GError **error)
 		unwind(&build);
 		return NULL;
 	}
+	build.fleece->nvram = domain_nvram_read(request, build.hardware);
 	return g_steal_pointer(&build.fleece);
 }
 

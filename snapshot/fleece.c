@@ -51,6 +51,7 @@ void fleece_free(Fleece *fleece)
 	g_free(fleece->qemu_version);
 	g_free(fleece->method_reason);
 	g_free(fleece->domain_xml);
+	g_clear_pointer(&fleece->nvram, g_bytes_unref);
 	g_free(fleece->checkpoint);
 	image_host_free(fleece->images);
 	g_free(fleece);

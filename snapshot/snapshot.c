@@ -205,6 +205,11 @@ const char *snapshot_json(const Snapshot *snapshot)
 	return snapshot->json;
 }
 
+GBytes *snapshot_nvram(const Snapshot *snapshot)
+{
+	return snapshot->fleece->nvram;
+}
+
 const char *snapshot_domain_xml(const Snapshot *snapshot)
 {
 	return snapshot->fleece->domain_xml;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * virt-disk.h - the disks of a domain, from its XML
+ * virt-disk.h - the disks of a domain, and what else is of interest beside
+ * them, from its XML
  *
  * Pure: the text goes in.
  */
@@ -38,6 +39,7 @@ typedef struct {
 	GPtrArray *disks; /* VirtDisk, in the domain's order */
 	bool iothreads;   /* it has any */
 	bool agent;       /* a guest agent is connected */
+	char *nvram;      /* the file of its firmware's variables; or NULL */
 } VirtHardware;
 
 /* EPROTO for what is no domain's XML. */

@@ -46,6 +46,7 @@ typedef struct {
 	QemuPlan plan;
 	enum view view;        /* what it was built for */
 	char *domain_xml;      /* of a libvirt domain; else NULL */
+	GBytes *nvram;         /* of its firmware, where that can be read */
 	char *checkpoint;      /* libvirt's, pending; else NULL */
 	ImageHost *images;     /* of a VM that is switched off; else NULL */
 } Fleece;

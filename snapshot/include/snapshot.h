@@ -55,6 +55,9 @@ enum view snapshot_view(const Snapshot *snapshot);
 /* The text of vm.json. */
 const char *snapshot_json(const Snapshot *snapshot);
 
+/* What domain.nvram has in it, the snapshot's; NULL where there is none. */
+GBytes *snapshot_nvram(const Snapshot *snapshot);
+
 /* The text of domain.xml; NULL where libvirt does not run it. */
 const char *snapshot_domain_xml(const Snapshot *snapshot);
 

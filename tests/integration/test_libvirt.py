@@ -2,6 +2,7 @@
 """SOURCE is a libvirt: its domains are VM directories."""
 
 import os
+import shutil
 import re
 import signal
 import subprocess
@@ -74,6 +75,32 @@ def test_full_snapshot(tmp, libvirt, mount_factory):
     assert mnt.disk_status("web01", "vda")["scratch_bytes"] > 65536
     mnt.umount()
     assert domain.state() == before
+
+
+def test_domain_nvram(tmp, libvirt, mount_factory):
+    """What UEFI remembers is beside the disks: of a domain that runs, of one
+    that is off, and not where its file is gone."""
+    nvram = f"{tmp}/web01.vars"
+    shutil.copyfile("/usr/share/OVMF/OVMF_VARS_4M.fd", nvram)
+    domain = libvirt.start("web01", [drive(tmp, "vda")], paused=True, features=(
+        "<features><acpi/></features>"), boot=(
+        "<loader readonly='yes' type='pflash'>/usr/share/OVMF/OVMF_CODE_4M.fd"
+        f"</loader><nvram>{nvram}</nvram>"))
+    mnt = mount_factory(libvirt.uri, "snapshot=mkdir")
+    shown = mnt.join("web01", "domain.nvram")
+    for state in ("running", "off"):
+        os.mkdir(mnt.join("web01"))
+        assert "domain.nvram" in os.listdir(mnt.join("web01")), state
+        assert os.stat(shown).st_size == os.path.getsize(nvram)
+        assert read(shown) == read(nvram)
+        os.rmdir(mnt.join("web01"))
+        if state == "running":
+            domain.virsh("destroy")
+    os.unlink(nvram)
+    os.mkdir(mnt.join("web01"))
+    assert not os.path.exists(shown)
+    assert nvram in mnt.stderr()
+    mnt.umount()
 
 
 def test_domain_xml(tmp, libvirt, mount_factory):
