@@ -85,5 +85,7 @@ GBytes *domain_nvram_read(const DomainRequest *request,
 /* What of the disk's bitmaps is in the images that are open. */
 void domain_off_judge(const ImageHost *images, ChainDisk *disk);
 
-/* What a set-up that fails has to say before its undo list is run. */
+/* What a set-up that fails has to say before its undo list is run, and where
+ * that has to be run again: nobody else could do better than us. */
 void domain_point_unwind(DomainBuild *build);
+void domain_point_leave(DomainBuild *build);

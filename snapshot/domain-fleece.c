@@ -358,9 +358,11 @@ static void unwind(DomainBuild *build)
 	g_autoptr(GError) error = NULL;
 
 	domain_point_unwind(build);
-	if (!domain_undo_run(request->undo, build->virt,
+	if (domain_undo_run(request->undo, build->virt,
 		    settings(build)->timeout_ms, &error))
-		g_warning("%s; this is tried again", error->message);
+		return;
+	g_warning("%s; this is tried again", error->message);
+	domain_point_leave(build);
 }
 
 static bool begin_job(DomainBuild *build, GError **error)
@@ -406,12 +408,17 @@ Fleece *domain_fleece_new(const DomainRequest *request, GError **error)
 	return g_steal_pointer(&build.fleece);
 }
 
-bool domain_is_stuck(DomainHost *host, const char *uuid)
+bool domain_is_stuck(DomainHost *host, const char *uuid, bool *answers)
 {
+	g_autoptr(GError) failure = NULL;
 	enum virt_state state;
+	bool known = virt_domain_state(domain_host_virt(host), uuid, &state,
+		&failure);
 
-	return virt_domain_state(domain_host_virt(host), uuid, &state, NULL) &&
-		state == VIRT_STATE_IO_ERROR;
+	if (g_error_matches(failure, FLEECE_ERROR, ETIMEDOUT) ||
+	    g_error_matches(failure, FLEECE_ERROR, ENOTCONN))
+		*answers = false;
+	return known && state == VIRT_STATE_IO_ERROR;
 }
 
 bool domain_scratch_used(DomainHost *host, const char *uuid, uint64_t *used)

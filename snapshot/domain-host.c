@@ -117,6 +117,7 @@ static gpointer run(gpointer data)
 {
 	DomainHost *host = data;
 	bool again = false;
+	bool answers;
 
 	g_mutex_lock(&host->lock);
 	while (!host->stop) {
@@ -129,8 +130,8 @@ static gpointer run(gpointer data)
 		if (host->stop)
 			break;
 		g_mutex_unlock(&host->lock);
-		again = !refresh(host);
-		again = host->look(host, host->opaque) || again;
+		answers = refresh(host);
+		again = host->look(host, answers, host->opaque) || !answers;
 		g_mutex_lock(&host->lock);
 	}
 	g_mutex_unlock(&host->lock);

@@ -78,7 +78,7 @@ bool domain_commit(const DomainRequest *request, const Fleece *fleece,
 	return false;
 }
 
-bool domain_is_stuck(DomainHost *host, const char *uuid)
+bool domain_is_stuck(DomainHost *host, const char *uuid, bool *answers)
 {
 	return false;
 }

@@ -414,3 +414,16 @@ void domain_point_unwind(DomainBuild *build)
 	extend(build, build->freeze_undo);
 	extend(build, build->pause_undo);
 }
+
+/* Else the guardian would end us, and the snapshots of others with us. */
+void domain_point_leave(DomainBuild *build)
+{
+	const DomainRequest *request = build->request;
+
+	if (build->freeze_undo)
+		guardian_window_close(request->guardian, request->undo,
+			build->freeze_undo);
+	if (build->pause_undo)
+		guardian_window_close(request->guardian, request->undo,
+			build->pause_undo);
+}

@@ -27,8 +27,6 @@ static bool read_job(VirtHost *host, const char *uuid, VirtJob **job,
 /* A living owner of another machine cannot be told from a dead one. */
 static bool check_dead(const Owner *owner, GError **error)
 {
-	g_autoptr(Owner) self = owner_self("", "");
-
 	/* one of our own that came too late, when it was not waited for */
 	if (owner_is_alive(owner) && owner->pid != getpid()) {
 		fleece_set_error(error, EBUSY,
@@ -36,7 +34,7 @@ static bool check_dead(const Owner *owner, GError **error)
 			owner->pid);
 		return false;
 	}
-	if (g_str_equal(owner->boot, self->boot))
+	if (owner_is_ours(owner))
 		return true;
 	fleece_set_error(error, EBUSY, "a fleecefs of another machine (pid "
 		"%d there) has a snapshot of it; if that is dead, fleecectl "

@@ -13,6 +13,7 @@
 
 /* More sockets than anybody deposits; the note's text could say anything. */
 #define FDS_MAX 65536
+#define MACHINE_LENGTH 16
 
 static char *boot_id(void)
 {
@@ -45,11 +46,28 @@ static guint64 start_time(int pid)
 	return g_ascii_strtoull(fields[20], NULL, 10);
 }
 
+/* The id itself is not for others (machine-id(5)); a machine that was cloned
+ * has at least another name. */
+static char *machine_hash(void)
+{
+	g_autofree char *id = NULL;
+	g_autofree char *all = NULL;
+	g_autofree char *hash = NULL;
+
+	if (!g_file_get_contents("/etc/machine-id", &id, NULL, NULL) ||
+	    !g_strstrip(id)[0])
+		return NULL;
+	all = g_strjoin(" ", "fleecefs", id, g_get_host_name(), NULL);
+	hash = g_compute_checksum_for_string(G_CHECKSUM_SHA256, all, -1);
+	return g_strndup(hash, MACHINE_LENGTH);
+}
+
 Owner *owner_self(const char *session, const char *state)
 {
 	Owner *owner = g_new0(Owner, 1);
 
 	owner->boot = boot_id();
+	owner->machine = machine_hash();
 	owner->pid = getpid();
 	owner->start = start_time(owner->pid);
 	owner->session = g_strdup(session);
@@ -74,6 +92,7 @@ void owner_free(Owner *owner)
 	g_free(owner->state);
 	g_free(owner->session);
 	g_free(owner->agent);
+	g_free(owner->machine);
 	g_free(owner);
 }
 
@@ -98,10 +117,11 @@ char *owner_to_text(const Owner *owner)
 	g_autofree char *agent = escape(owner->agent);
 
 	return g_strdup_printf("boot=%s;pid=%d;start=%" G_GUINT64_FORMAT
-		";session=%s;server=%d;fds=%u;state=%s%s%s", owner->boot,
+		";session=%s;server=%d;fds=%u;state=%s%s%s%s%s", owner->boot,
 		owner->pid, owner->start, owner->session, owner->server,
 		owner->fds, owner->state, agent ? ";agent=" : "",
-		agent ? agent : "");
+		agent ? agent : "", owner->machine ? ";machine=" : "",
+		owner->machine ? owner->machine : "");
 }
 
 static void set_text(char **field, const char *value)
@@ -133,6 +153,8 @@ static bool take_field(Owner *owner, const char *key, const char *value)
 		owner->server = g_str_equal(value, "1");
 	else if (g_str_equal(key, "fds"))
 		owner->fds = MIN(g_ascii_strtoull(value, NULL, 10), FDS_MAX);
+	else if (g_str_equal(key, "machine"))
+		set_text(&owner->machine, value);
 	else if (g_str_equal(key, "state"))
 		set_text(&owner->state, value);
 	else if (g_str_equal(key, "agent"))
@@ -166,6 +188,15 @@ bool owner_is_alive(const Owner *owner)
 
 	return g_str_equal(boot, owner->boot) && owner->start != 0 &&
 		start_time(owner->pid) == owner->start;
+}
+
+bool owner_is_ours(const Owner *owner)
+{
+	g_autofree char *boot = boot_id();
+	g_autofree char *machine = machine_hash();
+
+	return g_str_equal(boot, owner->boot) ||
+		(machine && g_strcmp0(machine, owner->machine) == 0);
 }
 
 /* A storage daemon in which nobody has made an object has no place for them

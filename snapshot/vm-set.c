@@ -105,7 +105,7 @@ static bool start_starter(VmSet *set, GError **error)
 }
 
 /* Of this libvirt alone: another may hang. */
-static bool look_at_domains(DomainHost *host, void *opaque)
+static bool look_at_domains(DomainHost *host, bool answers, void *opaque)
 {
 	VmSet *set = opaque;
 	g_autoptr(GPtrArray) vms = NULL;
@@ -113,9 +113,9 @@ static bool look_at_domains(DomainHost *host, void *opaque)
 
 	vm_set_refresh(set, NULL);
 	vms = vm_set_list(set);
-	for (guint i = 0; i < vms->len; i++) {
+	for (guint i = 0; answers && i < vms->len; i++) {
 		if (vm_host(vms->pdata[i]) == host)
-			any |= vm_look(vms->pdata[i]);
+			any |= vm_look(vms->pdata[i], &answers);
 	}
 	return any;
 }

@@ -17,16 +17,26 @@
 /* One that did not say how much scratch it takes is left alone so long: to ask
  * has its QEMU asked, which may hang. */
 #define ASK_AGAIN_US (30 * G_TIME_SPAN_SECOND)
+/* What could not be undone though libvirt answers is tried again so much later,
+ * and not for long: its QEMU hangs, and each call that is given up keeps a
+ * thread of libvirtd's. */
+#define SETTLE_AGAIN_US (60 * G_TIME_SPAN_SECOND)
+#define SETTLE_MS 2000
 
 struct Vm {
 	VmConfig *config;
 	const VmContext *context;
 	UndoList *undo; /* whoever set busy; made at the first snapshot, NULL
 			 * where nothing is made in a QEMU */
-	gint64 ask_again; /* not before, monotonic us; whoever looks */
+	gint64 ask_again;    /* not before, monotonic us; whoever looks */
+	gint64 settle_again; /* the same */
 
 	GMutex lock;
 	bool retired;       /* lock */
+	bool owes;          /* something of ours is left with its libvirt,
+			     * without a snapshot; lock */
+	bool settling;      /* that is being undone, it is busy; lock */
+	GCond settled;      /* it is not any more */
 	bool busy;          /* a snapshot is being taken, committed or
 			     * released; lock */
 	Snapshot *snapshot; /* lock */
@@ -40,6 +50,7 @@ Vm *vm_new(const VmConfig *config, const VmContext *context)
 	vm->config = vm_config_copy(config);
 	vm->context = context;
 	g_mutex_init(&vm->lock);
+	g_cond_init(&vm->settled);
 	return vm;
 }
 
@@ -51,6 +62,7 @@ void vm_free(Vm *vm)
 	vm_config_free(vm->config);
 	undo_list_free(vm->undo);
 	g_mutex_clear(&vm->lock);
+	g_cond_clear(&vm->settled);
 	g_free(vm->error);
 	g_free(vm);
 }
@@ -80,11 +92,14 @@ char *vm_error(Vm *vm)
 	return error;
 }
 
+/* Waits for what nobody has asked for. */
 static int begin_take(Vm *vm)
 {
 	int error = 0;
 
 	g_mutex_lock(&vm->lock);
+	while (vm->settling)
+		g_cond_wait(&vm->settled, &vm->lock);
 	if (vm->retired)
 		error = ESTALE;
 	else if (vm->busy)
@@ -115,11 +130,17 @@ bool vm_retire(Vm *vm)
 	return retired;
 }
 
+static bool is_owing(const Vm *vm)
+{
+	return vm->config->host && vm->undo && undo_list_length(vm->undo);
+}
+
 /* Ends busy with what came of it: the snapshot that stands now and, taken, an
  * error or NULL, which becomes the caller's.  Returns whether there is none. */
 static bool finish(Vm *vm, Snapshot *snapshot, GError *failure, GError **error)
 {
 	g_mutex_lock(&vm->lock);
+	vm->owes = !snapshot && is_owing(vm);
 	vm->busy = false;
 	vm->snapshot = snapshot;
 	g_free(vm->error);
@@ -314,18 +335,71 @@ static void look_at_scratch(Vm *vm, Snapshot *snapshot)
 		vm->ask_again = now + ASK_AGAIN_US;
 }
 
-bool vm_look(Vm *vm)
+static bool begin_settle(Vm *vm)
 {
-	g_autoptr(Snapshot) snapshot = vm->config->host ? vm_snapshot(vm) :
-							  NULL;
+	bool begun;
 
-	if (!snapshot || snapshot_fleece(snapshot)->images ||
+	if (g_get_monotonic_time() < vm->settle_again)
+		return false;
+	g_mutex_lock(&vm->lock);
+	begun = vm->owes && !vm->busy;
+	vm->busy |= begun;
+	vm->settling = begun;
+	g_mutex_unlock(&vm->lock);
+	return begun;
+}
+
+static bool end_settle(Vm *vm)
+{
+	bool owes;
+
+	g_mutex_lock(&vm->lock);
+	owes = vm->owes = is_owing(vm);
+	vm->busy = vm->settling = false;
+	g_cond_broadcast(&vm->settled);
+	g_mutex_unlock(&vm->lock);
+	return owes;
+}
+
+/* Its guest may stand still, or be frozen. */
+static void settle(Vm *vm)
+{
+	if (!begin_settle(vm))
+		return;
+	undo_list_run_at(vm->undo, address(vm),
+		MIN(vm->config->settings->timeout_ms, SETTLE_MS), NULL);
+	if (end_settle(vm))
+		vm->settle_again = g_get_monotonic_time() + SETTLE_AGAIN_US;
+	else
+		g_message("VM %s: what was left of its snapshot is undone",
+			vm->config->name);
+}
+
+static bool still_owes(Vm *vm)
+{
+	bool owes;
+
+	g_mutex_lock(&vm->lock);
+	owes = vm->owes;
+	g_mutex_unlock(&vm->lock);
+	return owes;
+}
+
+bool vm_look(Vm *vm, bool *answers)
+{
+	g_autoptr(Snapshot) snapshot = NULL;
+
+	settle(vm);
+	snapshot = vm_snapshot(vm);
+	if (!snapshot)
+		return still_owes(vm);
+	if (snapshot_fleece(snapshot)->images ||
 	    snapshot_get_state(snapshot, NULL) != SNAPSHOT_LIVE)
 		return false;
-	if (domain_is_stuck(vm->config->host, vm->config->uuid))
+	if (domain_is_stuck(vm->config->host, vm->config->uuid, answers))
 		snapshot_break(snapshot, "the guest was stopped because a "
 			"write failed: the scratch is full, or its own disk");
-	else
+	else if (*answers)
 		look_at_scratch(vm, snapshot);
 	return true;
 }

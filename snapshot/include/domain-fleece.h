@@ -51,9 +51,10 @@ bool domain_commit(const DomainRequest *request, const Fleece *fleece,
 
 /*
  * Whether the guest stands still because a write of its failed, as it does
- * when the scratch is full.  False where that cannot be found out.
+ * when the scratch is full.  False where that cannot be found out; *answers
+ * becomes false where libvirt is silent.
  */
-bool domain_is_stuck(DomainHost *host, const char *uuid);
+bool domain_is_stuck(DomainHost *host, const char *uuid, bool *answers);
 
 /* How many bytes of scratch its snapshot takes there, by libvirt's account.
  * False where that cannot be found out within seconds. */

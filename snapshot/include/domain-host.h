@@ -39,9 +39,10 @@ void domain_host_free(DomainHost *host);
 
 /*
  * Looks at what needs to be looked at often; returns whether there is
- * anything.  May block.
+ * anything.  May block.  answers: whether libvirt did so just now; if not, it
+ * is asked nothing more.
  */
-typedef bool DomainLook(DomainHost *host, void *opaque);
+typedef bool DomainLook(DomainHost *host, bool answers, void *opaque);
 
 /*
  * Starts a thread that connects, and follows what comes and goes.  It calls

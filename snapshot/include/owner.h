@@ -34,6 +34,8 @@ typedef struct {
 	unsigned fds;  /* sockets deposited, or about to be */
 	char *agent;   /* of the guest that we froze, or were about to; NULL:
 			* of none */
+	char *machine; /* a hash of what does not change with a boot; NULL:
+			* that is not known */
 } Owner;
 
 /* A short id that nobody else has. */
@@ -49,6 +51,10 @@ Owner *owner_from_text(const char *text);
 
 /* Whether its process lives on this machine, under this boot. */
 bool owner_is_alive(const Owner *owner);
+
+/* Whether it was of this machine, under whichever boot: nobody else can tell
+ * that it is dead. */
+bool owner_is_ours(const Owner *owner);
 
 /* The note in this QEMU; NULL without error where there is none.  EBADMSG for
  * one that nobody of us has written. */

@@ -86,10 +86,11 @@ DomainHost *vm_host(const Vm *vm);
 /*
  * Looks at a guest that libvirt runs: where a write of its failed for want of
  * scratch, the snapshot breaks.  Of one on another machine it asks how much
- * scratch there is in use.  Returns whether it has to be looked at again.
- * Blocks; one thread at a time.
+ * scratch there is in use.  What could not be undone is tried again.  Returns
+ * whether it has to be looked at again; *answers becomes false where libvirt
+ * is silent.  Blocks; one thread at a time.
  */
-bool vm_look(Vm *vm);
+bool vm_look(Vm *vm, bool *answers);
 
 /* Whether its snapshots need scratch. */
 bool vm_needs_scratch(const Vm *vm);

@@ -126,6 +126,23 @@ static void test_other_boot(void)
 	g_assert_false(owner_is_alive(owner));
 }
 
+/* What was of this machine before it was started again is dead; of another
+ * nobody knows. */
+static void test_whose_machine(void)
+{
+	g_autoptr(Owner) owner = owner_self("s", "live");
+	g_autofree char *text = owner_to_text(owner);
+	g_autoptr(Owner) back = owner_from_text(text);
+
+	g_assert_true(owner_is_ours(back));
+	back->boot[0] ^= 1;
+	g_assert_true(owner_is_ours(back) == !!owner->machine);
+	g_clear_pointer(&back->machine, g_free);
+	g_assert_false(owner_is_ours(back));
+	back->machine = g_strdup("0123456789abcdef");
+	g_assert_false(owner_is_ours(back));
+}
+
 /* The pid was given to another process since. */
 static void test_wrong_start(void)
 {
@@ -356,6 +373,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/owner/text/garbage", test_garbage);
 	g_test_add_func("/owner/alive/self", test_we_are_alive);
 	g_test_add_func("/owner/alive/other-boot", test_other_boot);
+	g_test_add_func("/owner/machine", test_whose_machine);
 	g_test_add_func("/owner/alive/wrong-start", test_wrong_start);
 	g_test_add_func("/owner/alive/child", test_child);
 	g_test_add_func("/owner/qemu/read", test_read);
