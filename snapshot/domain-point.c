@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "domain-agent.h"
 #include "domain-owner.h"
 #include "fleece-error.h"
 #include "virt-backup.h"
@@ -95,7 +96,7 @@ static bool announce_freeze(DomainBuild *build, GError **error)
 	const DomainRequest *request = build->request;
 
 	g_free(build->owner->agent);
-	build->owner->agent = g_strdup("/libvirt");
+	build->owner->agent = g_strdup(OWNER_LIBVIRT_AGENT);
 	if (!note_undo(build, UNDO_FREEZE, NULL, &build->freeze_undo, error) ||
 	    !set_note(build, "frozen", error))
 		return false;
@@ -132,8 +133,7 @@ static bool thaw(DomainBuild *build, GError **error)
  * still do it. */
 static bool give_up(DomainBuild *build, GError *problem, GError **error)
 {
-	if (!g_error_matches(problem, FLEECE_ERROR, ETIMEDOUT) &&
-	    !g_error_matches(problem, FLEECE_ERROR, ENOTCONN)) {
+	if (domain_agent_has_refused(problem)) {
 		drop_undo(build, &build->freeze_undo);
 		g_clear_pointer(&build->owner->agent, g_free);
 	}

@@ -23,6 +23,16 @@ static bool is_local(const char *scheme, const char *host)
 		g_str_equal(scheme, "qemu+unix"));
 }
 
+bool domain_is_remote(const char *uri)
+{
+	g_autofree char *scheme = NULL;
+	g_autofree char *host = NULL;
+
+	return g_uri_split(uri, G_URI_FLAGS_ENCODED, &scheme, NULL, &host,
+		       NULL, NULL, NULL, NULL, NULL) &&
+		!is_local(scheme, host);
+}
+
 static bool refuse(const char *uri, GError **error)
 {
 	fleece_set_error(error, EINVAL, "%s: no libvirt URI, as "

@@ -139,12 +139,12 @@ static bool check_words(const Group *group, char **keys, GError **error)
 
 	if (vm->images)
 		return source_words_check_images(words, error);
-	if (!source_words_check(words, uri, vm->settings->tls_required, error))
+	if (!source_words_check(words, uri, vm->settings, error))
 		return false;
 	if (vm->nbd)
 		return source_nbd_check(vm->nbd, error);
 	if (group->libvirt && vm->settings->discard &&
-	    !source_words_check(discard, uri, false, error))
+	    !source_words_check(discard, uri, vm->settings, error))
 		return false;
 	return settings_check(vm->settings, group->libvirt, error);
 }

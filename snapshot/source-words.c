@@ -12,12 +12,23 @@
 #define NOT_WRITTEN "nothing is written into them; bitmap= chooses what " \
 	".dirty shows"
 #define SWITCHED_OFF "no QEMU has them open"
-#define OWN_WAY "it makes the snapshot in a way of its own"
+#define OWN_WAY "it makes the snapshot in a way of its own, but with " \
+	"via=monitor"
 
-enum sort { SORT_QEMU, SORT_NBD, SORT_LIBVIRT, SORT_IMAGES, N_SORTS };
+#define KNOWS_AGENT "it knows where the guest's agent is"
+#define NO_LIBVIRT "it says how libvirt is used, and there is none"
+
+enum sort {
+	SORT_QEMU,
+	SORT_NBD,
+	SORT_LIBVIRT,
+	SORT_MONITOR, /* of libvirt's */
+	SORT_IMAGES,
+	N_SORTS
+};
 
 static const char *const sort_names[N_SORTS] = { "a QMP socket",
-	"an NBD server", "libvirt", "images" };
+	"an NBD server", "libvirt", "via=monitor", "images" };
 
 /* Why a word does not go with a kind of source; NULL: it does. */
 static const struct {
@@ -32,7 +43,7 @@ static const struct {
 	{ "keep", { [SORT_NBD] = NO_CHAIN, [SORT_IMAGES] = NOT_WRITTEN } },
 	{ "freeze", { [SORT_NBD] = NOT_BUILT, [SORT_IMAGES] = SWITCHED_OFF } },
 	{ "agent", { [SORT_NBD] = NOT_BUILT,
-		[SORT_LIBVIRT] = "it knows where the guest's agent is",
+		[SORT_LIBVIRT] = KNOWS_AGENT, [SORT_MONITOR] = KNOWS_AGENT,
 		[SORT_IMAGES] = SWITCHED_OFF } },
 	{ "method", { [SORT_NBD] = NOT_BUILT, [SORT_LIBVIRT] = OWN_WAY,
 		[SORT_IMAGES] = SWITCHED_OFF } },
@@ -45,19 +56,24 @@ static const struct {
 		[SORT_IMAGES] = NO_SCRATCH } },
 	{ "scratch_reserve", { [SORT_NBD] = NO_SCRATCH,
 		[SORT_IMAGES] = NO_SCRATCH } },
+	{ "via", { [SORT_QEMU] = NO_LIBVIRT, [SORT_NBD] = NO_LIBVIRT,
+		[SORT_IMAGES] = NO_LIBVIRT } },
 	{ "discard", { [SORT_LIBVIRT] = "it shows the disks read-only, so "
-					"that nothing can be freed",
+					"that nothing can be freed, but with "
+					"via=monitor",
 		[SORT_IMAGES] = "they are only read" } },
 };
 
 static const char *const for_nbd[] = { "bitmap", "tls", "tls_certificates",
 	"tls_psk", "server", NULL };
 
-static enum sort sort_of(const char *uri)
+static enum sort sort_of(const char *uri, const Settings *settings)
 {
 	if (!uri)
 		return SORT_QEMU;
-	return domain_is_uri(uri) ? SORT_LIBVIRT : SORT_NBD;
+	if (!domain_is_uri(uri))
+		return SORT_NBD;
+	return settings->via == VIA_MONITOR ? SORT_MONITOR : SORT_LIBVIRT;
 }
 
 static const char *why_not(const char *word, enum sort sort)
@@ -124,13 +140,26 @@ static bool check_places(const char *const *words, enum sort sort,
 	return true;
 }
 
-bool source_words_check(const char *const *words, const char *uri, bool tls,
-	GError **error)
+/* QEMU gets its files and sockets from us. */
+static bool check_near(const char *uri, GError **error)
 {
-	enum sort sort = sort_of(uri);
+	if (!domain_is_remote(uri))
+		return true;
+	fleece_set_error(error, EINVAL, "option 'via=monitor' does not go with "
+		"a libvirt of another machine (%s): open files cannot be "
+		"handed over to its QEMU", uri);
+	return false;
+}
+
+bool source_words_check(const char *const *words, const char *uri,
+	const Settings *settings, GError **error)
+{
+	enum sort sort = sort_of(uri, settings);
 
 	return check_places(words, sort, error) &&
-		(sort != SORT_NBD || check_tls(words, uri, tls, error));
+		(sort != SORT_MONITOR || check_near(uri, error)) &&
+		(sort != SORT_NBD || check_tls(words, uri,
+			settings->tls_required, error));
 }
 
 bool source_words_check_images(const char *const *words, GError **error)

@@ -23,6 +23,9 @@ typedef struct {
 /* Whether spec is meant as the URI of a libvirt. */
 bool domain_is_uri(const char *spec);
 
+/* Whether that is one of another machine. */
+bool domain_is_remote(const char *uri);
+
 /*
  * Does not connect yet.  EINVAL for a URI that is none, ENOTSUP where there
  * is no libvirt in this program, or for one of another machine.

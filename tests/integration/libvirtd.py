@@ -33,6 +33,11 @@ namespaces = []
 cgroup_controllers = []
 """
 
+# Leases of the disks, which another daemon keeps.
+_LOCKS = """
+lock_manager = "lockd"
+"""
+
 # A copy of another test's mount would keep it alive after its umount, and so
 # would one of our own view's.
 _SETUP = """
@@ -55,6 +60,7 @@ known() {
 }
 known passwd libvirt-qemu:x:64055:64055::/:/usr/sbin/nologin "$1"
 known group libvirt-qemu:x:64055: "$1"
+[ -z "$3" ] || /usr/sbin/virtlockd -d -p "$1/virtlockd.pid"
 exec /usr/sbin/libvirtd -p "$1/libvirtd.pid"
 """
 
@@ -89,10 +95,12 @@ class Libvirtd:
     """A context manager; its end takes the daemon and all domains away.
 
     directory is private to the test; cache, which tests may share, keeps what
-    libvirt has found out about QEMU.
+    libvirt has found out about QEMU.  With locks, a lock manager keeps leases
+    of the disks.
     """
 
-    def __init__(self, directory, cache):
+    def __init__(self, directory, cache, locks=False):
+        self.locks = locks
         self.directory = os.path.join(str(directory), "lv")
         self.cache = str(cache)
         self.process = None
@@ -107,13 +115,13 @@ class Libvirtd:
         os.makedirs(f"{self.directory}/etc/libvirt")
         with open(f"{self.directory}/etc/libvirt/qemu.conf", "w",
                   encoding="utf-8") as file:
-            file.write(_CONFIG)
+            file.write(_CONFIG + (_LOCKS if self.locks else ""))
         self.start_daemon()
         return self
 
     def __exit__(self, *exc):
         self.stop_daemon(signal.SIGKILL)
-        for pid in self.guests():
+        for pid in self.guests() + self.lock_managers():
             os.kill(pid, signal.SIGKILL)
 
     def start_daemon(self):
@@ -121,7 +129,8 @@ class Libvirtd:
         with open(f"{self.directory}/libvirtd.out", "ab") as log:
             self.process = subprocess.Popen(
                 ["unshare", "-m", "--propagation", "private", "sh", "-c",
-                 _SETUP, "sh", self.directory, self.cache],
+                 _SETUP, "sh", self.directory, self.cache,
+                 "locks" if self.locks else ""],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 start_new_session=True, preexec_fn=dies_with_us())
         wait_for(self._answers, DEADLINE, "libvirtd to answer")
@@ -152,6 +161,14 @@ class Libvirtd:
                 with open(f"{run}/{name}", encoding="ascii") as file:
                     found.append(int(file.read()))
         return [pid for pid in found if os.path.exists(f"/proc/{pid}")]
+
+    def lock_managers(self):
+        """Pids of those."""
+        path = f"{self.directory}/virtlockd.pid"
+        if not os.path.exists(path):
+            return []
+        with open(path, encoding="ascii") as file:
+            return [int(file.read())]
 
     def _virsh(self, *words):
         done = subprocess.run(

@@ -160,7 +160,8 @@ def test_made_anew(tmp, libvirt, mount_factory):
 @pytest.mark.parametrize("words, said", [
     (("discard",), "read-only"), (("method=filter",), "'method'"),
     (("agent=/x",), "'agent'"), (("cbw_timeout=3",), "'cbw_timeout'"),
-    (("bitmap=x",), "'bitmap'"), (("name=x",), "name=")])
+    (("bitmap=x",), "'bitmap'"), (("name=x",), "name="),
+    (("via=monitor", "agent=/x"), "'agent'")])
 def test_refused_options(tmp, libvirt, mount_factory, words, said):
     """What libvirt cannot do is refused with the reason."""
     mnt = mount_factory(libvirt.uri, *words, check=False)
@@ -219,6 +220,10 @@ def test_remote_is_refused(tmp, mount_factory):
                         check=False)
     assert mnt.process.wait(60) != 0
     assert "on the machine" in mnt.stderr()
+    mnt = mount_factory("qemu+ssh://root@example.invalid/system",
+                        "via=monitor", check=False, name="monitor")
+    assert mnt.process.wait(60) == mount.USAGE
+    assert "another machine" in mnt.stderr()
 
 
 def test_foreign_job(tmp, libvirt, mount_factory):
