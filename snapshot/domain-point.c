@@ -287,6 +287,21 @@ static unsigned begin_ms(const DomainBuild *build)
 	return limit ? MIN(limit, left) : left;
 }
 
+/* libvirt has no job then, nor can it know more; and without via=monitor we do
+ * not look into QEMU. */
+static void say_who_serves(GError **error)
+{
+	char *message;
+
+	if (!error || !strstr((*error)->message, "NBD server already running"))
+		return;
+	message = g_strconcat((*error)->message, " (by a migration, or by a "
+		"fleecefs with via=monitor?  What a dead one has left, "
+		"fleecectl recover --via=monitor undoes)", NULL);
+	g_free((*error)->message);
+	(*error)->message = message;
+}
+
 static bool begin_job(DomainBuild *build, GError **error)
 {
 	g_autofree VirtBackupDisk *disks = list_disks(build);
@@ -302,7 +317,10 @@ static bool begin_job(DomainBuild *build, GError **error)
 		.timeout_ms = begin_ms(build),
 	};
 
-	return virt_backup_begin(build->virt, uuid_of(build), &backup, error);
+	if (virt_backup_begin(build->virt, uuid_of(build), &backup, error))
+		return true;
+	say_who_serves(error);
+	return false;
 }
 
 /* The guest goes on, whatever has come of it. */
