@@ -94,12 +94,13 @@ char *virt_monitor_run(VirtHost *host, const char *uuid, const char *message,
 {
 	gint64 ends = g_get_monotonic_time() +
 		timeout_ms * G_TIME_SPAN_MILLISECOND;
-	const VirtDeed deed = { run, .a = message,
-		.file = file >= 0 ? &file : NULL, .timeout_ms = timeout_ms,
-		.ended = end };
+	VirtDeed deed = { run, .a = message,
+		.file = file >= 0 ? &file : NULL, .ended = end };
 	gpointer reply = NULL;
 
-	if (begin(uuid, ends, error))
-		virt_act(host, uuid, &deed, &reply, error);
+	if (!begin(uuid, ends, error))
+		return NULL;
+	deed.timeout_ms = MAX((ends - g_get_monotonic_time()) / 1000, 1);
+	virt_act(host, uuid, &deed, &reply, error);
 	return reply;
 }

@@ -29,14 +29,23 @@ static bool stop(const Line *line, unsigned timeout_ms, GError **error)
 	return virt_domain_suspend(line->host, line->uuid, timeout_ms, error);
 }
 
-/* As with QMP it is no error that it runs. */
+/* As with QMP it is no error that it runs.  It may be in a hurry, so that is
+ * not asked before. */
 static bool go_on(const Line *line, unsigned timeout_ms, GError **error)
 {
+	GError *failure = NULL;
 	enum virt_state now;
 
-	return virt_domain_state(line->host, line->uuid, &now, error) &&
-		(now == VIRT_STATE_RUNS || virt_domain_resume(line->host,
-			line->uuid, timeout_ms, error));
+	if (virt_domain_resume(line->host, line->uuid, timeout_ms, &failure))
+		return true;
+	if (g_error_matches(failure, FLEECE_ERROR, EIO) &&
+	    virt_domain_state(line->host, line->uuid, &now, NULL) &&
+	    now == VIRT_STATE_RUNS) {
+		g_error_free(failure);
+		return true;
+	}
+	g_propagate_error(error, failure);
+	return false;
 }
 
 static char *do_it(const Line *line, const char *command, const char *message,
