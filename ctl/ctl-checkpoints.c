@@ -8,6 +8,7 @@
 #include "chain.h"
 #include "checkpoint-table.h"
 #include "ctl-command.h"
+#include "ctl-source.h"
 #include "domain-checkpoints.h"
 #include "fleece-error.h"
 #include "instant.h"
@@ -16,6 +17,7 @@
 
 static gboolean as_json;
 static char *which;
+static char *via;
 
 /* What --delete names. */
 typedef struct {
@@ -65,28 +67,11 @@ static bool delete(QmpClient *client, GPtrArray *disks, Deletion *deletion,
 			error);
 }
 
-static bool do_domain(const VmConfig *vm, Deletion *deletion,
-	CheckpointTable *table, GError **error)
-{
-	VirtHost *host = domain_host_virt(vm->host);
-	g_autoptr(GPtrArray) disks = NULL;
-
-	if (!vm_config_check(vm, error))
-		return false;
-	if (deletion->chain)
-		return domain_checkpoints_delete(host, vm->uuid,
-			deletion->chain, deletion->instant_ms,
-			&deletion->deleted, error);
-	disks = domain_checkpoints_read(host, vm->uuid, error);
-	if (disks)
-		checkpoint_table_add(table, vm->name, disks);
-	return disks;
-}
-
 static bool do_qemu(const VmConfig *vm, Deletion *deletion,
 	CheckpointTable *table, GError **error)
 {
-	g_autoptr(QmpClient) client = qmp_client_connect(vm->qmp,
+	const Monitor monitor = vm_config_monitor(vm);
+	g_autoptr(QmpClient) client = monitor_connect(&monitor,
 		vm->settings->timeout_ms, error);
 	g_autoptr(GPtrArray) disks = client ?
 		chain_read(client, vm->name, error) : NULL;
@@ -97,6 +82,26 @@ static bool do_qemu(const VmConfig *vm, Deletion *deletion,
 	if (!deletion->chain)
 		checkpoint_table_add(table, vm->name, disks);
 	return true;
+}
+
+static bool do_domain(const VmConfig *vm, Deletion *deletion,
+	CheckpointTable *table, GError **error)
+{
+	VirtHost *host = domain_host_virt(vm->host);
+	g_autoptr(GPtrArray) disks = NULL;
+
+	if (!vm_config_check(vm, error))
+		return false;
+	if (vm->settings->via == VIA_MONITOR)
+		return do_qemu(vm, deletion, table, error);
+	if (deletion->chain)
+		return domain_checkpoints_delete(host, vm->uuid,
+			deletion->chain, deletion->instant_ms,
+			&deletion->deleted, error);
+	disks = domain_checkpoints_read(host, vm->uuid, error);
+	if (disks)
+		checkpoint_table_add(table, vm->name, disks);
+	return disks;
 }
 
 /* The bitmaps of an NBD server belong to others; those of images that no QEMU
@@ -142,7 +147,6 @@ static bool check_deleted(const Deletion *deletion, GError **error)
 
 static bool run(const CtlCommand *self, char **words, GError **error)
 {
-	g_autoptr(Settings) settings = settings_new();
 	g_autoptr(CheckpointTable) table = checkpoint_table_new();
 	g_autoptr(Source) source = NULL;
 	Deletion deletion = { 0 };
@@ -150,7 +154,7 @@ static bool run(const CtlCommand *self, char **words, GError **error)
 
 	if (!parse_which(&deletion, error))
 		return false;
-	source = source_new(words[0], NULL, NULL, settings, error);
+	source = ctl_source_open(words[0], via, error);
 	done = source && do_all(source, &deletion, table, error);
 	if (source && !deletion.chain)
 		checkpoint_table_print(table, as_json, stdout);
@@ -161,13 +165,15 @@ static bool run(const CtlCommand *self, char **words, GError **error)
 
 static const GOptionEntry options[] = {
 	{ "delete", 0, 0, G_OPTION_ARG_STRING, &which, NULL, NULL },
+	{ "via", 0, 0, G_OPTION_ARG_STRING, &via, NULL, NULL },
 	{ "json", 0, 0, G_OPTION_ARG_NONE, &as_json, NULL, NULL },
 	{ NULL },
 };
 
 const CtlCommand ctl_checkpoints = {
 	.name = "checkpoints",
-	.arguments = "SOURCE [--delete CHAIN[.INSTANT]] [--json]",
+	.arguments = "SOURCE [--delete CHAIN[.INSTANT]] [--json] "
+		"[--via=monitor]",
 	.summary = "list or delete what increments can start from",
 	.options = options,
 	.min_words = 1,

@@ -6,20 +6,23 @@
 
 #include "chain.h"
 #include "ctl-command.h"
+#include "ctl-source.h"
 #include "domain-fleece.h"
 #include "fleece-error.h"
 #include "recover.h"
 #include "source.h"
 
 static gboolean force;
+static char *via;
 
 /* What is pending belongs to nobody where no owner is left. */
-static bool recover_over(QmpClient *client, const char *vm, GError **error)
+static bool recover_over(QmpClient *client, const Monitor *monitor,
+	const char *vm, GError **error)
 {
 	bool teardown;
 
-	return (force ? recover_by_force(client, vm, error) :
-			recover(client, vm, &teardown, error)) &&
+	return (force ? recover_by_force(client, monitor, vm, error) :
+			recover(client, monitor, vm, &teardown, error)) &&
 		chain_drop_pending(client, vm, error);
 }
 
@@ -32,15 +35,15 @@ static bool is_gone(const GError *error)
 
 static bool recover_qemu(const VmConfig *vm, GError **error)
 {
+	const Monitor monitor = vm_config_monitor(vm);
 	g_autoptr(GError) failure = NULL;
-	g_autoptr(QmpClient) client = qmp_client_connect(vm->qmp,
+	g_autoptr(QmpClient) client = monitor_connect(&monitor,
 		vm->settings->timeout_ms, &failure);
 
-	if (client ? recover_over(client, vm->name, &failure) :
+	if (client ? recover_over(client, &monitor, vm->name, &failure) :
 		     is_gone(failure))
 		return true;
-	g_propagate_prefixed_error(error, g_steal_pointer(&failure),
-		"recover: VM %s: ", vm->name);
+	g_propagate_error(error, g_steal_pointer(&failure));
 	return false;
 }
 
@@ -50,7 +53,10 @@ static bool recover_domain(const VmConfig *vm, GError **error)
 
 	if (vm_config_check(vm, &failure))
 		return domain_recover(domain_host_virt(vm->host), vm->name,
-			vm->uuid, force, vm->settings->timeout_ms, error);
+			       vm->uuid, force, vm->settings->timeout_ms,
+			       error) &&
+			(vm->settings->via != VIA_MONITOR ||
+				recover_qemu(vm, error));
 	if (is_gone(failure))
 		return true;
 	g_propagate_error(error, g_steal_pointer(&failure));
@@ -59,11 +65,9 @@ static bool recover_domain(const VmConfig *vm, GError **error)
 
 static bool recover_vm(const VmConfig *vm, GError **error)
 {
-	if (vm->qmp)
-		return recover_qemu(vm, error);
-	if (!vm->host)
-		return true; /* nothing is made where nobody's QEMU is */
-	if (recover_domain(vm, error))
+	/* nothing is made where nobody's QEMU is */
+	if ((!vm->qmp && !vm->host) ||
+	    (vm->qmp ? recover_qemu(vm, error) : recover_domain(vm, error)))
 		return true;
 	g_prefix_error(error, "recover: VM %s: ", vm->name);
 	return false;
@@ -71,10 +75,8 @@ static bool recover_vm(const VmConfig *vm, GError **error)
 
 static bool run(const CtlCommand *self, char **words, GError **error)
 {
-	g_autoptr(Settings) settings = settings_new();
 	g_autoptr(GPtrArray) failures = source_failures_new();
-	g_autoptr(Source) source = source_new(words[0], NULL, NULL, settings,
-		error);
+	g_autoptr(Source) source = ctl_source_open(words[0], via, error);
 	g_autoptr(GPtrArray) vms = source ? source_list(source, failures) :
 					    NULL;
 
@@ -89,12 +91,13 @@ static bool run(const CtlCommand *self, char **words, GError **error)
 
 static const GOptionEntry options[] = {
 	{ "force", 0, 0, G_OPTION_ARG_NONE, &force, NULL, NULL },
+	{ "via", 0, 0, G_OPTION_ARG_STRING, &via, NULL, NULL },
 	{ NULL },
 };
 
 const CtlCommand ctl_recover = {
 	.name = "recover",
-	.arguments = "SOURCE [--force]",
+	.arguments = "SOURCE [--force] [--via=monitor]",
 	.summary = "undo what a killed fleecefs left in QEMU",
 	.options = options,
 	.min_words = 1,

@@ -18,7 +18,7 @@ typedef struct {
 	char *name, *vm, *disk, *snapshot, *scratch, *method;
 	char *cbw_timeout, *timeout, *read_timeout, *connections;
 	char *scratch_limit, *scratch_reserve;
-	char *chain, *since, *fallback, *keep, *view, *freeze, *agent;
+	char *chain, *since, *fallback, *keep, *view, *freeze, *agent, *via;
 	char *bitmap, *tls, *tls_certificates, *tls_psk, *server, *ports;
 	char *uid, *gid, *umask, *fsname;
 	int discard, read_once, strict, unsafe_qemu, allow_other, ro;
@@ -51,6 +51,7 @@ static const struct fuse_opt table[] = {
 	OPTION("view=%s", view),
 	OPTION("freeze=%s", freeze),
 	OPTION("agent=%s", agent),
+	OPTION("via=%s", via),
 	OPTION("bitmap=%s", bitmap),
 	OPTION("tls=%s", tls),
 	OPTION("tls_certificates=%s", tls_certificates),
@@ -129,9 +130,9 @@ static const char usage[] =
 	"      method=auto|filter|job|access cbw_timeout= timeout=\n"
 	"      read_timeout= connections= chain= since= fallback=full keep=\n"
 	"      unsafe_qemu view=raw|delta|all freeze=no|try|require agent=\n"
-	"      uid= gid= umask= bitmap= server=any|safe tls=require\n"
-	"      tls_certificates= tls_psk= ports= ro allow_other and FUSE's\n"
-	"      own: see mount.fleecefs(8)\n";
+	"      uid= gid= umask= via=backup|monitor bitmap= server=any|safe\n"
+	"      tls=require tls_certificates= tls_psk= ports= ro allow_other\n"
+	"      and FUSE's own: see mount.fleecefs(8)\n";
 
 /* -f, -n, -s and -v mean other things where mount(8) calls us. */
 static bool take_flag(Raw *raw, const char *arg)
@@ -249,6 +250,7 @@ static bool take_words(Options *options, const Raw *raw, GError **error)
 	    !set(settings, "view", raw->view, error) ||
 	    !set(settings, "freeze", raw->freeze, error) ||
 	    !set(settings, "agent", raw->agent, error) ||
+	    !set(settings, "via", raw->via, error) ||
 	    !set(settings, "bitmap", raw->bitmap, error) ||
 	    !set(settings, "tls", raw->tls, error) ||
 	    !set(settings, "tls_certificates", raw->tls_certificates, error) ||
@@ -309,6 +311,7 @@ static bool check_words(const Options *options, const Raw *raw, GError **error)
 		{ "scratch", raw->scratch },
 		{ "scratch_limit", raw->scratch_limit },
 		{ "scratch_reserve", raw->scratch_reserve },
+		{ "via", raw->via },
 		{ "bitmap", raw->bitmap }, { "tls", raw->tls },
 		{ "tls_certificates", raw->tls_certificates },
 		{ "tls_psk", raw->tls_psk }, { "server", raw->server },
@@ -323,7 +326,7 @@ static bool check_words(const Options *options, const Raw *raw, GError **error)
 	}
 	return source_words_check(words, source_is_nbd(options->source) ||
 		domain_is_uri(options->source) ? options->source : NULL,
-		raw->tls, error);
+		options->settings, error);
 }
 
 static bool check_combination(const Options *options, const Raw *raw,
@@ -429,7 +432,7 @@ static void raw_clear(Raw *raw)
 		raw->read_timeout, raw->connections, raw->uid, raw->gid,
 		raw->umask, raw->chain, raw->since, raw->fallback, raw->keep,
 		raw->view, raw->scratch_limit, raw->scratch_reserve,
-		raw->freeze, raw->agent, raw->bitmap, raw->tls,
+		raw->freeze, raw->agent, raw->via, raw->bitmap, raw->tls,
 		raw->tls_certificates, raw->tls_psk, raw->server,
 		raw->ports };
 

@@ -23,6 +23,7 @@ static void layer_free(VirtLayer *layer)
 static void disk_free(VirtDisk *disk)
 {
 	g_free(disk->target);
+	g_free(disk->alias);
 	g_free(disk->device);
 	g_free(disk->kind);
 	g_free(disk->format);
@@ -74,6 +75,8 @@ static void take_part(VirtDisk *disk, const VirtElement *element)
 {
 	if (g_str_equal(element->name, "target"))
 		set(&disk->target, virt_element_get(element, "dev"));
+	else if (g_str_equal(element->name, "alias"))
+		set(&disk->alias, virt_element_get(element, "name"));
 	else if (g_str_equal(element->name, "driver"))
 		set(&disk->format, virt_element_get(element, "type"));
 	else if (g_str_equal(element->name, "source")) {

@@ -2,7 +2,9 @@
 #include "virt-limit.h"
 
 #include <errno.h>
+#include <fcntl.h>
 
+#include "autofd.h"
 #include "fleece-error.h"
 
 /* Shared by who waits and the thread. */
@@ -114,9 +116,12 @@ static void doing_clear(gpointer data)
 	if (doing->call.answer)
 		(free_answer ? free_answer : g_free)(doing->call.answer);
 	virt_pool_unref(doing->pool);
+	if (doing->deed.ended)
+		doing->deed.ended(doing->uuid);
 	g_free(doing->uuid);
 	g_free(doing->a);
 	g_free(doing->b);
+	autofd_clear(&doing->call.file);
 }
 
 static bool find_domain(Doing *doing, GError **error)
@@ -167,6 +172,9 @@ static Doing *doing_new(VirtPool *pool, const char *uuid,
 	doing->uuid = g_strdup(uuid);
 	doing->call.a = doing->a = g_strdup(deed->a);
 	doing->call.b = doing->b = g_strdup(deed->b);
+	/* the caller may close its own before a late end */
+	doing->call.file = deed->file ?
+		fcntl(*deed->file, F_DUPFD_CLOEXEC, 0) : -1;
 	return doing;
 }
 

@@ -34,6 +34,7 @@ typedef struct {
 	VirtConnection *connection;
 	VirtDomainHandle *domain; /* NULL where no UUID was given */
 	const char *a, *b;        /* the deed's */
+	int file;                 /* a duplicate of the deed's; -1: none */
 	gpointer answer;          /* NULL before; may be set */
 } VirtCall;
 
@@ -45,7 +46,10 @@ typedef struct {
 				       * may be NULL */
 	const char *a, *b;
 	unsigned timeout_ms; /* 0: the host's */
+	const int *file;     /* a descriptor; NULL: none */
 	GDestroyNotify free_answer; /* NULL: g_free() */
+	void (*ended)(const char *uuid); /* nothing of it is under way any
+					  * more; may be NULL */
 } VirtDeed;
 
 /* Does it to the domain with this UUID, or, with NULL, to the host.  *answer

@@ -13,3 +13,9 @@ json_object *qmp_strings(const char *key, ...)
 	va_end(args);
 	return object;
 }
+
+const char *qmp_json_text(json_object *object)
+{
+	return json_object_to_json_string_ext(object,
+		JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE);
+}

@@ -102,12 +102,24 @@ static const QmpNode *below_filters(const Picture *picture, const char *name)
 	return node;
 }
 
-static void add_bitmaps(ChainDisk *disk, const QmpNode *node, bool lower)
+/* Of a checkpoint of libvirt's (domain-chain.h), which says more of it than
+ * its name, and is to be deleted by libvirt alone. */
+static bool is_of_libvirt(const Picture *picture, const char *name)
+{
+	g_autoptr(Checkpoint) checkpoint = checkpoint_from_name(name);
+	char domain[CHECKPOINT_IDENTITY_LENGTH + 1];
+
+	checkpoint_make_identity(picture->vm, "", domain);
+	return checkpoint && g_str_equal(checkpoint->identity, domain);
+}
+
+static void add_bitmaps(ChainDisk *disk, const Picture *picture,
+	const QmpNode *node, bool lower)
 {
 	for (guint i = 0; i < node->bitmaps->len; i++) {
 		const QmpBitmap *bitmap = node->bitmaps->pdata[i];
-		ChainBitmap *added = chain_disk_add(disk, node->node,
-			bitmap->name);
+		ChainBitmap *added = is_of_libvirt(picture, bitmap->name) ?
+			NULL : chain_disk_add(disk, node->node, bitmap->name);
 
 		if (!added)
 			continue;
@@ -124,7 +136,7 @@ static void add_layers(ChainDisk *disk, const Picture *picture,
 	const QmpNode *node = top;
 
 	for (unsigned i = 0; node && i < LAYERS_MAX; i++) {
-		add_bitmaps(disk, node, node != top);
+		add_bitmaps(disk, picture, node, node != top);
 		node = below_filters(picture, qmp_graph_child(picture->graph,
 			node->node, "backing"));
 	}

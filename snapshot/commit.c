@@ -91,10 +91,10 @@ static bool commit_over(QmpClient *client, const Fleece *fleece,
 	return disks && qmp_transaction_run(transaction, client, error);
 }
 
-bool commit(const Fleece *fleece, const char *vm, const char *qmp,
+bool commit(const Fleece *fleece, const char *vm, const Monitor *monitor,
 	const Settings *settings, GError **error)
 {
-	g_autoptr(QmpClient) client = qmp_client_connect(qmp,
+	g_autoptr(QmpClient) client = monitor_connect(monitor,
 		settings->timeout_ms, error);
 
 	return client && commit_over(client, fleece, vm, settings, error);

@@ -16,5 +16,5 @@
  * A disk that lost its bitmap meanwhile (it was unplugged, or an external
  * snapshot was taken) is left out, with a warning: it will be copied in full.
  */
-bool commit(const Fleece *fleece, const char *vm, const char *qmp,
+bool commit(const Fleece *fleece, const char *vm, const Monitor *monitor,
 	const Settings *settings, GError **error);

@@ -115,29 +115,48 @@ static bool check_size(const char *id, uint64_t size, GError **error)
 }
 
 /* A new disk with nothing but its id, which is taken. */
-static Disk *append(GPtrArray *disks, char *id, GHashTable *taken)
+static Disk *append(GPtrArray *disks, char *id, const char *name,
+	GHashTable *taken)
 {
 	Disk *disk = g_new0(Disk, 1);
 
-	disk->name = g_strdup(safe_name_unique(id, taken));
+	disk->name = g_strdup(safe_name_unique(name, taken));
 	disk->id = id;
 	g_ptr_array_add(disks, disk);
 	return disk;
 }
 
-static bool add_disk(QmpClient *client, const QmpBlock *block,
-	const char *globs, GPtrArray *disks, GHashTable *taken, GError **error)
+typedef struct {
+	QmpClient *client;
+	const char *globs;
+	GHashTable *names; /* NULL: the ids */
+	GHashTable *taken;
+	GPtrArray *disks;
+} Search;
+
+static const char *name_of(const Search *search, const char *id)
+{
+	const char *name = search->names ?
+		g_hash_table_lookup(search->names, id) : NULL;
+
+	return name ? name : id;
+}
+
+static bool add_disk(const Search *search, const QmpBlock *block,
+	GError **error)
 {
 	g_autofree char *type = NULL;
 	g_autofree char *id = NULL;
+	const char *name;
 	Disk *disk;
 
 	if (!block->inserted || !block->qdev)
 		return true;
 	id = discover_id(block);
-	if (!globs_match(globs, id))
+	name = name_of(search, id);
+	if (!globs_match(search->globs, name))
 		return true;
-	type = qmp_qom_type(client, block->qdev, error);
+	type = qmp_qom_type(search->client, block->qdev, error);
 	if (!type) {
 		g_prefix_error(error, "disk %s: ", id);
 		return false;
@@ -145,9 +164,9 @@ static bool add_disk(QmpClient *client, const QmpBlock *block,
 	if (classify(type) == DEVICE_OTHER)
 		return true;
 	if (!check_size(id, block->size, error) ||
-	    !refuse_shared(client, block, id, type, error))
+	    !refuse_shared(search->client, block, id, type, error))
 		return false;
-	disk = append(disks, g_steal_pointer(&id), taken);
+	disk = append(search->disks, g_strdup(id), name, search->taken);
 	disk->qdev = g_strdup(block->qdev);
 	disk->type = g_steal_pointer(&type);
 	disk->drive = g_strdup(block->device);
@@ -156,6 +175,39 @@ static bool add_disk(QmpClient *client, const QmpBlock *block,
 	disk->file = g_strdup(block->file);
 	disk->size = block->size;
 	disk->read_only = block->read_only;
+	return true;
+}
+
+static bool is_found(const GPtrArray *disks, const char *id)
+{
+	bool found = false;
+
+	for (guint i = 0; i < disks->len; i++) {
+		const Disk *disk = disks->pdata[i];
+
+		found |= g_str_equal(disk->id, id);
+	}
+	return found;
+}
+
+/* Whoever has named it counts on it. */
+static bool check_named(const Search *search, GError **error)
+{
+	GHashTableIter iter;
+	gpointer id, name;
+
+	if (!search->names)
+		return true;
+	g_hash_table_iter_init(&iter, search->names);
+	while (g_hash_table_iter_next(&iter, &id, &name)) {
+		if (!globs_match(search->globs, name) ||
+		    is_found(search->disks, id))
+			continue;
+		fleece_set_error(error, EOPNOTSUPP, "disk %s: query-block "
+			"shows no device %s that could be snapshot; leave it "
+			"out with disk=", (char *)name, (char *)id);
+		return false;
+	}
 	return true;
 }
 
@@ -169,19 +221,22 @@ static GHashTable *no_names(void)
 	return g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
 }
 
-GPtrArray *discover_disks(QmpClient *client, const char *globs, GError **error)
+GPtrArray *discover_disks(QmpClient *client, const char *globs,
+	GHashTable *names, GError **error)
 {
 	g_autoptr(GPtrArray) blocks = qmp_query_block(client, error);
 	g_autoptr(GPtrArray) disks = disk_array();
 	g_autoptr(GHashTable) taken = no_names();
+	const Search search = { client, globs, names, taken, disks };
 
 	if (!blocks)
 		return NULL;
 	for (guint i = 0; i < blocks->len; i++) {
-		if (!add_disk(client, blocks->pdata[i], globs, disks, taken,
-			    error))
+		if (!add_disk(&search, blocks->pdata[i], error))
 			return NULL;
 	}
+	if (!check_named(&search, error))
+		return NULL;
 	if (disks->len == 0) {
 		fleece_set_error(error, ENOENT,
 			"query-block: no %s that belongs to a device of the "
@@ -220,7 +275,8 @@ static bool check_exported(const Exported *exported, const GPtrArray *list,
 static void add_exported(const QmpNode *node, GPtrArray *disks,
 	GHashTable *taken)
 {
-	Disk *disk = append(disks, g_strdup(node->node), taken);
+	Disk *disk = append(disks, g_strdup(node->node), node->node,
+		taken);
 
 	disk->node = g_strdup(node->node);
 	disk->driver = g_strdup(node->driver);

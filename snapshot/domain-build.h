@@ -4,7 +4,8 @@
  *
  * domain-fleece.c prepares and connects, domain-plan.c decides what is in the
  * snapshot and since when, domain-point.c makes the instant.  Of a domain that
- * is off, domain-off.c opens the images in place of that.
+ * is off, domain-off.c opens the images in place of that; with via=monitor,
+ * domain-direct.c hands on to fleece.h.
  */
 #pragma once
 
@@ -56,6 +57,9 @@ typedef struct {
 	Fleece *fleece;
 } DomainBuild;
 
+/* No CD-ROM, floppy or drive without a medium. */
+bool domain_is_disk(const VirtDisk *disk);
+
 /* Reads what the domain is like, and chooses its disks. */
 bool domain_plan_disks(DomainBuild *build, GError **error);
 
@@ -69,6 +73,9 @@ bool domain_point(DomainBuild *build, GError **error);
 /* The instant of a domain that is off: its images are open, and nobody else
  * writes. */
 bool domain_off_open(DomainBuild *build, GError **error);
+
+/* All of it, where libvirt lends its QEMU's monitor: fleece.h does it. */
+Fleece *domain_direct(const DomainBuild *build, GError **error);
 
 /* The disk's image, as libvirt would give it to QEMU; EOPNOTSUPP where it
  * cannot be read without. */

@@ -392,6 +392,14 @@ static bool read_images(DomainBuild *build, GError **error)
 	return true;
 }
 
+/* It undoes itself what it has made. */
+static Fleece *make_directly(DomainBuild *build, GError **error)
+{
+	return clean_up_before(build, error) &&
+		domain_plan_disks(build, error) ? domain_direct(build, error) :
+						  NULL;
+}
+
 Fleece *domain_fleece_new(const DomainRequest *request, GError **error)
 {
 	g_auto(DomainBuild) build = { .request = request };
@@ -399,6 +407,8 @@ Fleece *domain_fleece_new(const DomainRequest *request, GError **error)
 	begin(&build);
 	if (!virt_domain_is_off(build.virt, request->uuid, &build.off, error))
 		return NULL;
+	if (!build.off && settings(&build)->via == VIA_MONITOR)
+		return make_directly(&build, error);
 	if (!(build.off ? read_images(&build, error) :
 			  begin_job(&build, error))) {
 		unwind(&build);

@@ -2,8 +2,10 @@
 /* domain-none.c - what is left of the domains where libvirt was not built in */
 #include <errno.h>
 
+#include "domain-agent.h"
 #include "domain-checkpoints.h"
 #include "domain-fleece.h"
+#include "domain-monitor.h"
 #include "domain-undo.h"
 #include "domain-uri.h"
 #include "fleece-error.h"
@@ -107,6 +109,41 @@ bool domain_undo_run_at(UndoList *list, const char *uri, unsigned timeout_ms,
 {
 	refuse(error);
 	return false;
+}
+
+DomainAgent *domain_agent_new(const char *uri, const char *uuid)
+{
+	return NULL;
+}
+
+void domain_agent_free(DomainAgent *agent)
+{
+}
+
+bool domain_agent_freeze(DomainAgent *agent, unsigned timeout_ms,
+	uint64_t *count, GError **error)
+{
+	refuse(error);
+	return false;
+}
+
+bool domain_agent_thaw(DomainAgent *agent, unsigned timeout_ms,
+	uint64_t *count, GError **error)
+{
+	refuse(error);
+	return false;
+}
+
+bool domain_agent_has_refused(const GError *error)
+{
+	return false;
+}
+
+QmpClient *domain_monitor_connect(const char *uri, const char *uuid,
+	unsigned timeout_ms, GError **error)
+{
+	refuse(error);
+	return NULL;
 }
 
 GPtrArray *domain_checkpoints_read(VirtHost *host, const char *uuid,

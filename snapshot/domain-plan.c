@@ -19,8 +19,7 @@ static const Settings *settings(const DomainBuild *build)
 	return build->request->settings;
 }
 
-/* CD-ROMs, floppies and drives without a medium are no disks. */
-static bool is_disk(const VirtDisk *disk)
+bool domain_is_disk(const VirtDisk *disk)
 {
 	return disk->has_medium && (g_str_equal(disk->device, "disk") ||
 		g_str_equal(disk->device, "lun"));
@@ -63,7 +62,7 @@ static DomainDisk *disk_new(const DomainBuild *build, const VirtDisk *found)
 	DomainDisk *disk = g_new0(DomainDisk, 1);
 
 	disk->disk = found;
-	disk->chosen = is_disk(found) &&
+	disk->chosen = domain_is_disk(found) &&
 		globs_match(settings(build)->disks, found->target);
 	disk->export = build->off ? g_strdup(found->target) :
 		domain_owner_export(build->owner, found->target);
@@ -108,7 +107,8 @@ static bool check_iothreads(DomainBuild *build, GError **error)
 		"prevent it";
 	unsigned version = virt_host_qemu_version(build->virt);
 
-	if (build->off || !build->hardware->iothreads ||
+	if (build->off || settings(build)->via == VIA_MONITOR ||
+	    !build->hardware->iothreads ||
 	    version >= QEMU_VERSION(9, 0, 0))
 		return true;
 	if (settings(build)->unsafe_qemu) {

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "domain-agent.h"
 #include "domain-owner.h"
 #include "fleece-error.h"
 #include "virt-backup.h"
@@ -95,7 +96,7 @@ static bool announce_freeze(DomainBuild *build, GError **error)
 	const DomainRequest *request = build->request;
 
 	g_free(build->owner->agent);
-	build->owner->agent = g_strdup("/libvirt");
+	build->owner->agent = g_strdup(OWNER_LIBVIRT_AGENT);
 	if (!note_undo(build, UNDO_FREEZE, NULL, &build->freeze_undo, error) ||
 	    !set_note(build, "frozen", error))
 		return false;
@@ -132,8 +133,7 @@ static bool thaw(DomainBuild *build, GError **error)
  * still do it. */
 static bool give_up(DomainBuild *build, GError *problem, GError **error)
 {
-	if (!g_error_matches(problem, FLEECE_ERROR, ETIMEDOUT) &&
-	    !g_error_matches(problem, FLEECE_ERROR, ENOTCONN)) {
+	if (domain_agent_has_refused(problem)) {
 		drop_undo(build, &build->freeze_undo);
 		g_clear_pointer(&build->owner->agent, g_free);
 	}
@@ -287,6 +287,21 @@ static unsigned begin_ms(const DomainBuild *build)
 	return limit ? MIN(limit, left) : left;
 }
 
+/* libvirt has no job then, nor can it know more; and without via=monitor we do
+ * not look into QEMU. */
+static void say_who_serves(GError **error)
+{
+	char *message;
+
+	if (!error || !strstr((*error)->message, "NBD server already running"))
+		return;
+	message = g_strconcat((*error)->message, " (by a migration, or by a "
+		"fleecefs with via=monitor?  What a dead one has left, "
+		"fleecectl recover --via=monitor undoes)", NULL);
+	g_free((*error)->message);
+	(*error)->message = message;
+}
+
 static bool begin_job(DomainBuild *build, GError **error)
 {
 	g_autofree VirtBackupDisk *disks = list_disks(build);
@@ -305,7 +320,10 @@ static bool begin_job(DomainBuild *build, GError **error)
 		.timeout_ms = begin_ms(build),
 	};
 
-	return virt_backup_begin(build->virt, uuid_of(build), &backup, error);
+	if (virt_backup_begin(build->virt, uuid_of(build), &backup, error))
+		return true;
+	say_who_serves(error);
+	return false;
 }
 
 /* The guest goes on, whatever has come of it. */

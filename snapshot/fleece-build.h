@@ -13,12 +13,12 @@
 
 #include <glib.h>
 
+#include "agent.h"
 #include "chain-plan.h"
 #include "discover.h"
 #include "disk-chain.h"
 #include "disk-view.h"
 #include "fleece.h"
-#include "guest-agent.h"
 #include "owner.h"
 #include "qmp-client.h"
 #include "qmp-transaction.h"
@@ -50,7 +50,7 @@ typedef struct {
 	char *directory;    /* of the NBD socket; NULL once it is gone */
 	unsigned directory_undo;
 	gint64 pause_ends;  /* monotonic us; 0: we have stopped nobody */
-	GuestAgent *agent;  /* NULL where we do not freeze */
+	Agent *agent;       /* NULL where we do not freeze */
 	gint64 frozen_since; /* monotonic us */
 	gint64 freeze_ends; /* the same; 0: we have frozen nobody */
 	unsigned freeze_undo; /* 0: none that we still have to see to */

@@ -27,6 +27,15 @@ static unsigned at_most(const FleeceBuild *build, unsigned limit_ms)
 	return MIN(build->request->settings->timeout_ms, limit_ms);
 }
 
+/* Who lends the monitor has the agent, too. */
+static Monitor agent_of(const FleeceBuild *build)
+{
+	const FleeceRequest *request = build->request;
+
+	return request->monitor->uuid ? *request->monitor :
+		(Monitor){ request->settings->agent };
+}
+
 static void warn(FleeceBuild *build, const GError *problem)
 {
 	g_warning("VM %s: %s", build->request->vm, problem->message);
@@ -50,13 +59,13 @@ static bool check_not_frozen(FleeceBuild *build, GError **error)
 {
 	bool frozen;
 
-	if (!guest_agent_is_frozen(build->agent, at_most(build, AGENT_MS),
+	if (!agent_is_frozen(build->agent, at_most(build, AGENT_MS),
 		    &frozen, error))
 		return false;
 	if (frozen)
 		fleece_set_error(error, EBUSY, "guest agent %s: the guest is "
 			"frozen already, by somebody else",
-			build->request->settings->agent);
+			agent_of(build).at);
 	return !frozen;
 }
 
@@ -77,7 +86,7 @@ static bool check_running(FleeceBuild *build, GError **error)
 /* Whether the guest can be frozen: nothing has happened to it yet. */
 static bool meet_agent(FleeceBuild *build, GError **error)
 {
-	const Settings *settings = build->request->settings;
+	const Monitor where = agent_of(build);
 
 	if (build->fleece->plan.daemon) {
 		fleece_set_error(error, EOPNOTSUPP, "a storage daemon has no "
@@ -86,7 +95,7 @@ static bool meet_agent(FleeceBuild *build, GError **error)
 	}
 	if (!check_running(build, error))
 		return false;
-	build->agent = guest_agent_connect(settings->agent,
+	build->agent = agent_connect(&where,
 		at_most(build, AGENT_MS), error);
 	return build->agent && check_not_frozen(build, error);
 }
@@ -106,11 +115,12 @@ static bool set_state(FleeceBuild *build, const char *agent, GError **error)
 static bool announce_freeze(FleeceBuild *build, GError **error)
 {
 	const FleeceRequest *request = build->request;
-	const char *agent = request->settings->agent;
+	const Monitor agent = agent_of(build);
 
-	if (!set_state(build, agent, error) ||
-	    !undo_list_add(request->undo, UNDO_THAW, agent, NULL, NULL,
-		    &build->freeze_undo, error))
+	if (!set_state(build, agent.uuid ? OWNER_LIBVIRT_AGENT : agent.at,
+		    error) ||
+	    !undo_list_add(request->undo, UNDO_THAW, agent.at, agent.uuid,
+		    NULL, &build->freeze_undo, error))
 		return false;
 	build->frozen_since = g_get_monotonic_time();
 	return guardian_window_open(request->guardian, request->undo,
@@ -121,7 +131,7 @@ void fleece_extend_freeze(FleeceBuild *build)
 {
 	const FleeceRequest *request = build->request;
 
-	g_clear_pointer(&build->agent, guest_agent_free);
+	g_clear_pointer(&build->agent, agent_free);
 	if (build->freeze_undo)
 		guardian_window_open(request->guardian, request->undo,
 			build->freeze_undo,
@@ -145,12 +155,31 @@ bool fleece_insist_on_thaw(FleeceBuild *build, GError **error)
 	return thawed;
 }
 
+static void forget_freeze(FleeceBuild *build)
+{
+	undo_list_drop(build->request->undo, build->freeze_undo);
+	build->freeze_undo = 0;
+}
+
+/* Somebody else may have frozen the guest. */
+static bool take_refusal(FleeceBuild *build, GError *problem, GError **error)
+{
+	g_autoptr(GError) owned = problem;
+
+	forget_freeze(build);
+	g_clear_pointer(&build->agent, agent_free);
+	return set_state(build, NULL, error) &&
+		tolerate(build, g_steal_pointer(&owned), error);
+}
+
 /* A freeze that failed, or was not answered, may happen all the same. */
 static bool give_up(FleeceBuild *build, GError *problem, GError **error)
 {
 	g_autoptr(GError) still = NULL;
 
 	build->freeze_ends = 0;
+	if (agent_has_refused(build->agent, problem))
+		return take_refusal(build, problem, error);
 	if (build->request->settings->freeze == FREEZE_REQUIRE)
 		return tolerate(build, problem, error);
 	warn(build, problem);
@@ -170,13 +199,13 @@ bool fleece_freeze(FleeceBuild *build, GError **error)
 	if (build->request->settings->freeze == FREEZE_NO)
 		return true;
 	if (!meet_agent(build, &problem)) {
-		g_clear_pointer(&build->agent, guest_agent_free);
+		g_clear_pointer(&build->agent, agent_free);
 		g_prefix_error(&problem, "not frozen: ");
 		return tolerate(build, problem, error);
 	}
 	if (!announce_freeze(build, error))
 		return false;
-	if (!guest_agent_freeze(build->agent, at_most(build, FREEZE_ANSWER_MS),
+	if (!agent_freeze(build->agent, at_most(build, FREEZE_ANSWER_MS),
 		    &count, &problem)) {
 		g_prefix_error(&problem, "not frozen: ");
 		return give_up(build, problem, error);
@@ -198,8 +227,7 @@ static bool check_count(FleeceBuild *build, uint64_t thawed, GError **error)
 	fleece_set_error(&problem, EIO, "guest agent %s: of %" G_GUINT64_FORMAT
 		" filesystems frozen only %" G_GUINT64_FORMAT " were left to "
 		"be thawed: they may have changed before the instant",
-		build->request->settings->agent, build->fleece->frozen,
-		thawed);
+		agent_of(build).at, build->fleece->frozen, thawed);
 	return tolerate(build, problem, error);
 }
 
@@ -208,10 +236,9 @@ static bool thaw(FleeceBuild *build, GError **error)
 	GError *problem = NULL;
 	uint64_t count;
 
-	if (guest_agent_thaw(build->agent, at_most(build, THAW_ANSWER_MS),
+	if (agent_thaw(build->agent, at_most(build, THAW_ANSWER_MS),
 		    &count, NULL)) {
-		undo_list_drop(build->request->undo, build->freeze_undo);
-		build->freeze_undo = 0;
+		forget_freeze(build);
 		return check_count(build, count, error);
 	}
 	return fleece_insist_on_thaw(build, &problem) ||
@@ -229,7 +256,7 @@ bool fleece_thaw(FleeceBuild *build, GError **error)
 	thawed = thaw(build, error);
 	build->fleece->freeze_us = g_get_monotonic_time() -
 		build->frozen_since;
-	g_clear_pointer(&build->agent, guest_agent_free);
+	g_clear_pointer(&build->agent, agent_free);
 	qmp_client_set_timeout(build->client, request->settings->timeout_ms);
 	if (!undo_list_has(request->undo, UNDO_THAW))
 		g_clear_pointer(&build->owner->agent, g_free);

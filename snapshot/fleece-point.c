@@ -233,7 +233,7 @@ static bool attach_paused(FleeceBuild *build, GError **error)
 		/* the guest first: not after the set-up has unwound */
 		g_clear_pointer(&build->client, qmp_client_free);
 		fleece_extend_freeze(build);
-		undo_list_run_at(request->undo, request->qmp, timeout,
+		undo_list_run_at(request->undo, request->monitor, timeout,
 			&unwinding);
 		return false;
 	}

@@ -60,7 +60,7 @@ void fleece_free(Fleece *fleece)
 static void build_clear(FleeceBuild *build)
 {
 	g_clear_pointer(&build->client, qmp_client_free);
-	g_clear_pointer(&build->agent, guest_agent_free);
+	g_clear_pointer(&build->agent, agent_free);
 	g_clear_pointer(&build->owner, owner_free);
 	g_clear_pointer(&build->disks, g_ptr_array_unref);
 	g_clear_pointer(&build->found, g_ptr_array_unref);
@@ -114,10 +114,11 @@ static bool try_claim(FleeceBuild *build, gint64 *wait_us, GError **error)
 	bool teardown = false;
 
 	*wait_us = 0;
-	build->client = qmp_client_connect(request->qmp, timeout, error);
+	build->client = monitor_connect(request->monitor, timeout, error);
 	if (!build->client)
 		return false;
-	if (recover(build->client, request->vm, &teardown, error) &&
+	if (recover(build->client, request->monitor, request->vm, &teardown,
+		    error) &&
 		become_owner(build, error))
 		return true;
 	*wait_us = teardown ? timeout * G_TIME_SPAN_MILLISECOND : GRACE_US;
@@ -306,7 +307,8 @@ static bool list_disks(FleeceBuild *build, GError **error)
 
 	build->found = plan->daemon ?
 		discover_exported(build->client, settings, plan, error) :
-		discover_disks(build->client, settings->disks, error);
+		discover_disks(build->client, settings->disks,
+			build->request->names, error);
 	if (!build->found)
 		return false;
 	build->disks =
@@ -341,7 +343,7 @@ static bool prepare(FleeceBuild *build, GError **error)
 
 static bool run_undo(const FleeceRequest *request, GError **error)
 {
-	return undo_list_run_at(request->undo, request->qmp,
+	return undo_list_run_at(request->undo, request->monitor,
 		MIN(request->settings->timeout_ms, UNWIND_MS), error);
 }
 
@@ -420,11 +422,11 @@ static void announce_teardown(QmpClient *client)
 
 /* One connection does for both: QEMU's monitor needs a moment from one client
  * to the next. */
-static bool undo_once(
-	UndoList *list, const char *qmp, unsigned timeout_ms, GError **error)
+static bool undo_once(UndoList *list, const Monitor *monitor,
+	unsigned timeout_ms, GError **error)
 {
-	g_autoptr(QmpClient) client =
-		qmp_client_connect(qmp, timeout_ms, error);
+	g_autoptr(QmpClient) client = monitor_connect(monitor, timeout_ms,
+		error);
 
 	if (!client)
 		return false;
@@ -432,18 +434,18 @@ static bool undo_once(
 	return undo_list_run(list, client, error);
 }
 
-bool fleece_undo(
-	UndoList *list, const char *qmp, unsigned timeout_ms, GError **error)
+bool fleece_undo(UndoList *list, const Monitor *monitor, unsigned timeout_ms,
+	GError **error)
 {
 	g_autoptr(GError) failure = NULL;
 
 	if (!undo_list_keeps_guest(list) &&
 	    !undo_list_wait_scratch(list, timeout_ms, error))
 		return false;
-	if (undo_once(list, qmp, timeout_ms, &failure))
+	if (undo_once(list, monitor, timeout_ms, &failure))
 		return true;
 	if (!g_error_matches(failure, FLEECE_ERROR, ETIMEDOUT))
-		return undo_list_run_at(list, qmp, timeout_ms, error);
+		return undo_list_run_at(list, monitor, timeout_ms, error);
 	g_propagate_error(error, g_steal_pointer(&failure));
 	return false;
 }

@@ -12,7 +12,8 @@
 #include <glib.h>
 
 enum message_kind {
-	MESSAGE_LIST,   /* a new list: A = VM, B = QMP socket, number = ms */
+	MESSAGE_LIST,   /* a new list: A = VM, B and C = its Monitor,
+			 * number = ms */
 	MESSAGE_ADD,    /* number = id, undo = kind, A, B, C */
 	MESSAGE_DROP,   /* number = id */
 	MESSAGE_OPEN,   /* a window opens, until the undo with the id undo is

@@ -29,7 +29,7 @@
 /* The copy of one undo list. */
 typedef struct {
 	char *vm;
-	char *qmp;
+	char *at, *uuid; /* its Monitor */
 	unsigned timeout_ms;
 	UndoList *undo;
 	GHashTable *ids;     /* the daemon's undo id -> ours */
@@ -49,7 +49,8 @@ typedef struct {
 static void ward_free(Ward *ward)
 {
 	g_free(ward->vm);
-	g_free(ward->qmp);
+	g_free(ward->at);
+	g_free(ward->uuid);
 	undo_list_free(ward->undo);
 	g_hash_table_unref(ward->ids);
 	g_hash_table_unref(ward->windows);
@@ -61,7 +62,8 @@ static Ward *ward_new(const Message *m)
 	Ward *ward = g_new0(Ward, 1);
 
 	ward->vm = g_strdup(m->a);
-	ward->qmp = g_strdup(m->b);
+	ward->at = g_strdup(m->b);
+	ward->uuid = m->c[0] ? g_strdup(m->c) : NULL;
 	ward->timeout_ms = m->number;
 	ward->undo = undo_list_new(m->a, NULL);
 	ward->ids = g_hash_table_new(NULL, NULL);
@@ -203,13 +205,14 @@ static void watch_daemon(Watch *watch)
 static gpointer clean_ward(gpointer data)
 {
 	Ward *ward = data;
+	const Monitor monitor = { ward->at, ward->uuid };
 	gint64 deadline = g_get_monotonic_time() + PATIENCE_US;
 
 	while (undo_list_length(ward->undo)) {
 		g_autoptr(GError) error = NULL;
 
-		if (undo_list_run_at(ward->undo, ward->qmp, ward->timeout_ms,
-			    &error))
+		if (undo_list_run_at(ward->undo, &monitor,
+			    ward->timeout_ms, &error))
 			break;
 		if (g_get_monotonic_time() > deadline) {
 			g_warning("%s", error->message);

@@ -106,14 +106,14 @@ static Charge *charge_new(Guardian *guardian)
 }
 
 UndoList *guardian_undo_list(Guardian *guardian, const char *vm,
-	const char *qmp, unsigned timeout_ms, GError **error)
+	const Monitor *monitor, unsigned timeout_ms, GError **error)
 {
 	Charge *charge = charge_new(guardian);
 	UndoMirror mirror = { mirror_added, mirror_dropped, charge };
 
 	if (!tell(guardian, &(Message){ .kind = MESSAGE_LIST,
 		    .list = charge->list, .number = timeout_ms, .a = vm,
-		    .b = qmp }, error))
+		    .b = monitor->at, .c = monitor->uuid }, error))
 		return NULL;
 	charge->undo = undo_list_new(vm, &mirror);
 	return charge->undo;

@@ -141,9 +141,20 @@ static void list_deposits(UndoList *list, const Owner *owner)
 	}
 }
 
+/* libvirt's agent is found only where libvirt is. */
+static void add_thaw(UndoList *list, const Owner *owner,
+	const Monitor *monitor)
+{
+	bool lent = g_str_equal(owner->agent, OWNER_LIBVIRT_AGENT) &&
+		monitor->uuid;
+
+	undo_list_add(list, UNDO_THAW, lent ? monitor->at : owner->agent,
+		lent ? monitor->uuid : NULL, NULL, NULL, NULL);
+}
+
 /* The list that a set-up by owner would have made, as far as it got. */
-static UndoList *list_leftovers(QmpClient *client, const char *vm,
-	const Owner *owner, GError **error)
+static UndoList *list_leftovers(QmpClient *client, const Monitor *monitor,
+	const char *vm, const Owner *owner, GError **error)
 {
 	g_autoptr(UndoList) list = undo_list_new(vm, NULL);
 	g_autofree char *note = g_strdup_printf("fleecefs:%s:",
@@ -163,25 +174,25 @@ static UndoList *list_leftovers(QmpClient *client, const char *vm,
 	if (!list_exports(list, client, owner, error))
 		return NULL;
 	if (owner->agent)
-		undo_list_add(list, UNDO_THAW, owner->agent, NULL, NULL, NULL,
-			NULL);
+		add_thaw(list, owner, monitor);
 	if (g_str_equal(owner->state, "stopped"))
 		undo_list_add(list, UNDO_STOP, NULL, NULL, NULL, NULL, NULL);
 	return g_steal_pointer(&list);
 }
 
-static bool undo_leftovers(QmpClient *client, const char *vm,
-	const Owner *owner, GError **error)
+static bool undo_leftovers(QmpClient *client, const Monitor *monitor,
+	const char *vm, const Owner *owner, GError **error)
 {
 	g_autoptr(UndoList) list = NULL;
 
 	g_warning("VM %s: undoing what a %s fleecefs (pid %d) left in QEMU",
 		vm, owner_is_alive(owner) ? "living" : "dead", owner->pid);
-	list = list_leftovers(client, vm, owner, error);
+	list = list_leftovers(client, monitor, vm, owner, error);
 	return list && undo_list_run(list, client, error);
 }
 
-bool recover(QmpClient *client, const char *vm, bool *teardown, GError **error)
+bool recover(QmpClient *client, const Monitor *monitor, const char *vm,
+	bool *teardown, GError **error)
 {
 	g_autoptr(GError) failure = NULL;
 	g_autoptr(Owner) owner = owner_read(client, &failure);
@@ -200,16 +211,17 @@ bool recover(QmpClient *client, const char *vm, bool *teardown, GError **error)
 			owner->pid, owner->state);
 		return false;
 	}
-	return undo_leftovers(client, vm, owner, error);
+	return undo_leftovers(client, monitor, vm, owner, error);
 }
 
-bool recover_by_force(QmpClient *client, const char *vm, GError **error)
+bool recover_by_force(QmpClient *client, const Monitor *monitor,
+	const char *vm, GError **error)
 {
 	g_autoptr(GError) failure = NULL;
 	g_autoptr(Owner) owner = owner_read(client, &failure);
 
 	if (owner)
-		return undo_leftovers(client, vm, owner, error);
+		return undo_leftovers(client, monitor, vm, owner, error);
 	if (!failure)
 		return true;
 	g_propagate_error(error, g_steal_pointer(&failure));

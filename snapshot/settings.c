@@ -72,6 +72,11 @@ static const char *const freeze_names[] = {
 	[FREEZE_REQUIRE] = "require",
 };
 
+static const char *const via_names[] = {
+	[VIA_BACKUP] = "backup",
+	[VIA_MONITOR] = "monitor",
+};
+
 /* The index of value in names; -1 where it is not there. */
 static int index_of(const char *value, const char *const *names, int n)
 {
@@ -199,6 +204,14 @@ static bool set_agent(Settings *settings, const char *value)
 	return value[0];
 }
 
+static bool set_via(Settings *settings, const char *value)
+{
+	int via = index_of(value, via_names, G_N_ELEMENTS(via_names));
+
+	settings->via = MAX(via, 0);
+	return via >= 0;
+}
+
 static bool set_bitmap(Settings *settings, const char *value)
 {
 	g_free(settings->bitmap);
@@ -271,6 +284,7 @@ static const struct {
 	{ "view", set_view, "raw, delta or all" },
 	{ "freeze", set_freeze, "no, try or require" },
 	{ "agent", set_agent, NOT_EMPTY },
+	{ "via", set_via, "backup or monitor" },
 	{ "bitmap", set_bitmap, NOT_EMPTY },
 	{ "tls", set_tls, "require" },
 	{ "tls_certificates", set_tls_certificates, NOT_EMPTY },

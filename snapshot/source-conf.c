@@ -141,11 +141,12 @@ static bool check_words(const Group *group, char **keys, GError **error)
 
 	if (vm->images)
 		return source_words_check_images(words, error);
-	if (!source_words_check(words, uri, settings->tls_required, error))
+	if (!source_words_check(words, uri, settings, error))
 		return false;
 	if (vm->nbd)
 		return source_nbd_check(vm->nbd, error);
-	if (group->libvirt && !source_words_check(frees, uri, false, error))
+	if (group->libvirt &&
+		!source_words_check(frees, uri, settings, error))
 		return false;
 	return settings_check(settings, group->libvirt, error);
 }

@@ -14,16 +14,29 @@
 #define SWITCHED_OFF "no QEMU has them open"
 #define FOR_NBD "an NBD server that others have set up"
 #define OWN_WAY "it makes the snapshot in a way of its own"
+#define UNLESS_LENT ", but with via=monitor"
+#define KNOWS_AGENT "it knows where the guest's agent is"
+#define NO_LIBVIRT "it says how libvirt is used, and there is none"
 #define READ_ONLY "it shows the disks read-only, so that nothing can be freed"
 #define ONLY_READ "they are only read"
 
-enum sort { SORT_QEMU, SORT_NBD, SORT_LIBVIRT, SORT_REMOTE, SORT_IMAGES,
-	N_SORTS };
+enum sort {
+	SORT_QEMU,
+	SORT_NBD,
+	SORT_LIBVIRT,
+	SORT_MONITOR, /* of libvirt's */
+	SORT_REMOTE,
+	SORT_IMAGES,
+	N_SORTS
+};
 
 static const char *const sort_names[N_SORTS] = { "a QMP socket",
-	"an NBD server", "libvirt", "a libvirt on another machine", "images" };
+	"an NBD server", "libvirt", "via=monitor",
+	"a libvirt on another machine", "images" };
 
-#define LIBVIRT(reason) [SORT_LIBVIRT] = reason, [SORT_REMOTE] = reason
+/* What a domain's own QEMU can do, and libvirt cannot. */
+#define LIBVIRT(reason) \
+	[SORT_LIBVIRT] = reason UNLESS_LENT, [SORT_REMOTE] = reason
 
 /* Why a word does not go with a kind of source; NULL: it does. */
 static const struct {
@@ -38,7 +51,8 @@ static const struct {
 	{ "keep", { [SORT_NBD] = NO_CHAIN, [SORT_IMAGES] = NOT_WRITTEN } },
 	{ "freeze", { [SORT_NBD] = NOT_BUILT, [SORT_IMAGES] = SWITCHED_OFF } },
 	{ "agent", { [SORT_NBD] = NOT_BUILT,
-		LIBVIRT("it knows where the guest's agent is"),
+		[SORT_LIBVIRT] = KNOWS_AGENT, [SORT_MONITOR] = KNOWS_AGENT,
+		[SORT_REMOTE] = KNOWS_AGENT,
 		[SORT_IMAGES] = SWITCHED_OFF } },
 	{ "method", { [SORT_NBD] = NOT_BUILT, LIBVIRT(OWN_WAY),
 		[SORT_IMAGES] = SWITCHED_OFF } },
@@ -52,6 +66,8 @@ static const struct {
 	{ "scratch_reserve", { [SORT_NBD] = NO_SCRATCH,
 		[SORT_REMOTE] = "how full its filesystems are cannot be seen",
 		[SORT_IMAGES] = NO_SCRATCH } },
+	{ "via", { [SORT_QEMU] = NO_LIBVIRT, [SORT_NBD] = NO_LIBVIRT,
+		[SORT_IMAGES] = NO_LIBVIRT } },
 	{ "discard", { LIBVIRT(READ_ONLY),
 		[SORT_IMAGES] = ONLY_READ } },
 	{ "read_once", { LIBVIRT(READ_ONLY),
@@ -76,12 +92,14 @@ static const struct {
 	{ "ports", BIT(SORT_REMOTE), "a libvirt on another machine" },
 };
 
-static enum sort sort_of(const char *uri)
+static enum sort sort_of(const char *uri, const Settings *settings)
 {
 	if (!uri)
 		return SORT_QEMU;
 	if (!domain_is_uri(uri))
 		return SORT_NBD;
+	if (settings->via == VIA_MONITOR)
+		return SORT_MONITOR;
 	return domain_is_remote(uri) ? SORT_REMOTE : SORT_LIBVIRT;
 }
 
@@ -149,13 +167,26 @@ static bool check_places(const char *const *words, enum sort sort,
 	return true;
 }
 
-bool source_words_check(const char *const *words, const char *uri, bool tls,
-	GError **error)
+/* QEMU gets its files and sockets from us. */
+static bool check_near(const char *uri, GError **error)
 {
-	enum sort sort = sort_of(uri);
+	if (!domain_is_remote(uri))
+		return true;
+	fleece_set_error(error, EINVAL, "option 'via=monitor' does not go with "
+		"a libvirt of another machine (%s): open files cannot be "
+		"handed over to its QEMU", uri);
+	return false;
+}
+
+bool source_words_check(const char *const *words, const char *uri,
+	const Settings *settings, GError **error)
+{
+	enum sort sort = sort_of(uri, settings);
 
 	return check_places(words, sort, error) &&
-		(sort != SORT_NBD || check_tls(words, uri, tls, error));
+		(sort != SORT_MONITOR || check_near(uri, error)) &&
+		(sort != SORT_NBD || check_tls(words, uri,
+			settings->tls_required, error));
 }
 
 bool source_words_check_images(const char *const *words, GError **error)

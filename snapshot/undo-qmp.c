@@ -4,8 +4,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "agent.h"
 #include "fleece-error.h"
-#include "guest-agent.h"
 #include "listener.h"
 #include "owner.h"
 #include "qmp-access.h"
@@ -222,6 +222,14 @@ static bool undo_owner(QmpClient *client, const Undo *undo, GError **error)
 	return qmp_object_del(client, OWNER_ID, error);
 }
 
+static bool thaw(const Undo *undo, GError **error)
+{
+	const Monitor agent = undo_agent(undo);
+	uint64_t count;
+
+	return agent_thaw_at(&agent, UNDO_THAW_MS, &count, error);
+}
+
 static bool undo_one(QmpClient *client, const Undo *undo, GError **error)
 {
 	switch (undo->kind) {
@@ -253,8 +261,7 @@ static bool undo_one(QmpClient *client, const Undo *undo, GError **error)
 	case UNDO_BITMAP:
 		return undo_bitmap(client, undo, error);
 	case UNDO_THAW:
-		return guest_agent_thaw_at(undo->a, UNDO_THAW_MS,
-			&(uint64_t){ 0 }, error);
+		return thaw(undo, error);
 	default: /* of a domain: domain-undo.c */
 		break;
 	}

@@ -4,10 +4,9 @@
 #include <errno.h>
 #include <string.h>
 
-#include "domain-host.h"
+#include "agent.h"
 #include "domain-undo.h"
 #include "fleece-error.h"
-#include "guest-agent.h"
 #include "listener.h"
 #include "owner.h"
 #include "scratch-probe.h"
@@ -62,6 +61,11 @@ void undo_list_free(UndoList *list)
 static char *text(const char *from)
 {
 	return g_strdup(from ? from : "");
+}
+
+Monitor undo_agent(const Undo *undo)
+{
+	return (Monitor){ undo->a, undo->b[0] ? undo->b : NULL };
 }
 
 bool undo_list_add(UndoList *list, enum undo_kind kind, const char *a,
@@ -276,12 +280,13 @@ static bool thaw_once(UndoList *list, int64_t ends, GError **error)
 {
 	for (guint i = list->undos->len; i > 0; i--) {
 		const Undo *undo = list->undos->pdata[i - 1];
+		const Monitor agent = undo_agent(undo);
 		int64_t left_us = ends - g_get_monotonic_time();
 		uint64_t count;
 
 		if (undo->kind != UNDO_THAW)
 			continue;
-		if (!guest_agent_thaw_at(undo->a, MAX(left_us / 1000, 1),
+		if (!agent_thaw_at(&agent, MAX(left_us / 1000, 1),
 			    &count, error))
 			return false;
 		undo_list_drop(list, undo->id);
@@ -337,8 +342,8 @@ static void thaw_ahead(UndoList *list)
 		g_warning("VM %s: undo: %s", list->vm, failure->message);
 }
 
-static bool run_over_qmp(UndoList *list, const char *qmp, unsigned timeout_ms,
-	GError **error)
+static bool run_over_qmp(UndoList *list, const Monitor *monitor,
+	unsigned timeout_ms, GError **error)
 {
 	for (int attempt = 1; list->undos->len; attempt++) {
 		g_autoptr(GError) failure = NULL;
@@ -349,7 +354,7 @@ static bool run_over_qmp(UndoList *list, const char *qmp, unsigned timeout_ms,
 		if (!undo_list_keeps_guest(list) &&
 		    !undo_list_wait_scratch(list, SCRATCH_MS, error))
 			return false;
-		client = qmp_client_connect(qmp, timeout_ms, &failure);
+		client = monitor_connect(monitor, timeout_ms, &failure);
 		if (!client && qemu_is_gone(failure)) {
 			run_without_qemu(list);
 			return true;
@@ -365,10 +370,10 @@ static bool run_over_qmp(UndoList *list, const char *qmp, unsigned timeout_ms,
 	return true;
 }
 
-bool undo_list_run_at(UndoList *list, const char *qmp, unsigned timeout_ms,
-	GError **error)
+bool undo_list_run_at(UndoList *list, const Monitor *monitor,
+	unsigned timeout_ms, GError **error)
 {
-	return domain_is_uri(qmp) ?
-		domain_undo_run_at(list, qmp, timeout_ms, error) :
-		run_over_qmp(list, qmp, timeout_ms, error);
+	return monitor_speaks_qmp(monitor) ?
+		run_over_qmp(list, monitor, timeout_ms, error) :
+		domain_undo_run_at(list, monitor->at, timeout_ms, error);
 }

@@ -48,6 +48,14 @@ bool vm_config_check(const VmConfig *config, GError **error)
 	return false;
 }
 
+Monitor vm_config_monitor(const VmConfig *config)
+{
+	if (!config->host)
+		return (Monitor){ config->qmp };
+	return (Monitor){ virt_host_uri(domain_host_virt(config->host)),
+		config->settings->via == VIA_MONITOR ? config->uuid : NULL };
+}
+
 GPtrArray *vm_config_array(void)
 {
 	return g_ptr_array_new_with_free_func((GDestroyNotify)vm_config_free);

@@ -152,33 +152,27 @@ static bool finish(Vm *vm, Snapshot *snapshot, GError *failure, GError **error)
 	return false;
 }
 
-/* Where its undo list is run: at its QMP socket, or by its libvirt. */
-static const char *address(const Vm *vm)
-{
-	return vm->config->host ?
-		virt_host_uri(domain_host_virt(vm->config->host)) :
-		vm->config->qmp;
-}
-
 /* What an earlier snapshot could not take away goes before a new one. */
 static bool ready_undo(Vm *vm, GError **error)
 {
 	const VmConfig *config = vm->config;
 	unsigned timeout = config->settings->timeout_ms;
+	const Monitor monitor = vm_config_monitor(config);
 
 	if (vm->undo)
-		return undo_list_run_at(vm->undo, address(vm), timeout, error);
+		return undo_list_run_at(vm->undo, &monitor, timeout, error);
 	vm->undo = guardian_undo_list(vm->context->guardian, config->name,
-		address(vm), timeout, error);
+		&monitor, timeout, error);
 	return vm->undo != NULL;
 }
 
 /* A way to a snapshot: to have QEMU make it. */
 static Fleece *build(Vm *vm, GError **error)
 {
+	const Monitor monitor = vm_config_monitor(vm->config);
 	FleeceRequest request = {
 		.vm = vm->config->name,
-		.qmp = vm->config->qmp,
+		.monitor = &monitor,
 		.settings = vm->config->settings,
 		.guardian = vm->context->guardian,
 		.loops = vm->context->loops,
@@ -262,13 +256,15 @@ static bool unmake(Vm *vm, const Snapshot *snapshot, GError **error)
 {
 	unsigned timeout = vm->config->settings->timeout_ms;
 	const Fleece *fleece = snapshot_fleece(snapshot);
+	const Monitor monitor = vm_config_monitor(vm->config);
 
 	if (fleece->images)
 		return image_host_end(fleece->images, error);
-	if (vm->config->qmp)
-		return fleece_undo(vm->undo, vm->config->qmp, timeout, error);
-	return !vm->config->host ||
-		undo_list_run_at(vm->undo, address(vm), timeout, error);
+	if (!monitor.at)
+		return true;
+	return monitor_speaks_qmp(&monitor) ?
+		fleece_undo(vm->undo, &monitor, timeout, error) :
+		undo_list_run_at(vm->undo, &monitor, timeout, error);
 }
 
 static const char *why_not_taken(int refused)
@@ -308,7 +304,8 @@ bool vm_needs_scratch(const Vm *vm)
 
 static bool is_remote(const Vm *vm)
 {
-	return vm->config->host && domain_is_remote(address(vm));
+	return vm->config->host && domain_is_remote(
+		virt_host_uri(domain_host_virt(vm->config->host)));
 }
 
 const char *vm_scratch(const Vm *vm)
@@ -364,9 +361,11 @@ static bool end_settle(Vm *vm)
 /* Its guest may stand still, or be frozen. */
 static void settle(Vm *vm)
 {
+	const Monitor monitor = vm_config_monitor(vm->config);
+
 	if (!begin_settle(vm))
 		return;
-	undo_list_run_at(vm->undo, address(vm),
+	undo_list_run_at(vm->undo, &monitor,
 		MIN(vm->config->settings->timeout_ms, SETTLE_MS), NULL);
 	if (end_settle(vm))
 		vm->settle_again = g_get_monotonic_time() + SETTLE_AGAIN_US;
@@ -385,6 +384,12 @@ static bool still_owes(Vm *vm)
 	return owes;
 }
 
+/* With via=monitor, no scratch stops a guest. */
+static bool may_be_stuck(const Vm *vm)
+{
+	return vm->config->settings->via != VIA_MONITOR;
+}
+
 bool vm_look(Vm *vm, bool *answers)
 {
 	g_autoptr(Snapshot) snapshot = NULL;
@@ -393,7 +398,7 @@ bool vm_look(Vm *vm, bool *answers)
 	snapshot = vm_snapshot(vm);
 	if (!snapshot)
 		return still_owes(vm);
-	if (snapshot_fleece(snapshot)->images ||
+	if (!may_be_stuck(vm) || snapshot_fleece(snapshot)->images ||
 	    snapshot_get_state(snapshot, NULL) != SNAPSHOT_LIVE)
 		return false;
 	if (domain_is_stuck(vm->config->host, vm->config->uuid, answers))
@@ -425,9 +430,10 @@ static int begin_work(Vm *vm, Snapshot **snapshot)
 static bool commit_fleece(Vm *vm, const Fleece *fleece, GError **error)
 {
 	const VmConfig *config = vm->config;
+	const Monitor monitor = vm_config_monitor(config);
 	DomainRequest request;
 
-	if (config->host) {
+	if (fleece->images || !monitor_speaks_qmp(&monitor)) {
 		request = domain_request(vm);
 		return domain_commit(&request, fleece, error);
 	}
@@ -437,7 +443,7 @@ static bool commit_fleece(Vm *vm, const Fleece *fleece, GError **error)
 		g_prefix_error(error, "commit: ");
 		return false;
 	}
-	return commit(fleece, config->name, config->qmp, config->settings,
+	return commit(fleece, config->name, &monitor, config->settings,
 		error);
 }
 

@@ -20,6 +20,8 @@ typedef struct {
 
 typedef struct {
 	char *target;    /* "vda": what libvirt calls it */
+	char *alias;     /* "virtio-disk0": the id of its device in QEMU; NULL
+			  * where it has none */
 	char *device;    /* "disk", "lun", "cdrom", "floppy" */
 	char *kind;      /* of its source: "file", "block", "network", ... */
 	char *format;    /* "qcow2", "raw", ... */

@@ -36,6 +36,27 @@ typedef struct QmpClient QmpClient;
 QmpClient *qmp_client_connect(const char *path, unsigned timeout_ms,
 	GError **error);
 
+/*
+ * Another way to a monitor: somebody else holds the connection to it, and has
+ * QEMU carry out one command after the other for us.
+ *
+ * run() gets the command's name, the whole message in one line, without an id,
+ * and a descriptor that goes along (-1: none).  It returns what QEMU answered,
+ * also where that is an error, for g_free().  NULL with a FLEECE_ERROR where
+ * there is no answer: then the client is of no more use.  ENOENT and
+ * ECONNREFUSED are not for run(): they say that there is no QEMU.
+ */
+typedef struct {
+	char *(*run)(void *opaque, const char *command, const char *message,
+		int fd, unsigned timeout_ms, GError **error);
+	void (*free)(void *opaque);
+} QmpCarrier;
+
+/* Takes opaque, also where it fails, which it does where QEMU cannot be asked
+ * for its version.  The carrier is static. */
+QmpClient *qmp_client_over(const QmpCarrier *carrier, void *opaque_take,
+	unsigned timeout_ms, GError **error);
+
 void qmp_client_free(QmpClient *client);
 
 /* QEMU's version, from the greeting. */

@@ -14,7 +14,7 @@
 /*
  * The disks of the VM called vm, whose monitor client is: a ChainDisk for
  * each device with a medium, with the checkpoints of every chain on it and on
- * the layers below.  None is chosen.  The array frees them.
+ * the layers below, but for libvirt's.  None is chosen.  The array frees them.
  */
 GPtrArray *chain_read(QmpClient *client, const char *vm, GError **error);
 

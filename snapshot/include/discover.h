@@ -21,7 +21,8 @@
 #include "settings.h"
 
 typedef struct {
-	char *name;     /* safe file name, unique in the VM */
+	char *name;     /* safe file name, unique in the VM, of the id or what
+			 * that is called */
 	char *id;       /* what QEMU and its user call it, unescaped */
 	char *qdev;     /* QOM path of the device; NULL: it is none of one */
 	char *type;     /* its QOM type: "virtio-blk-device"; NULL as well */
@@ -42,9 +43,12 @@ char *discover_id(const QmpBlock *block);
  * The disks of the VM behind client that globs choose (NULL: all), in QEMU's
  * order; the array frees them.  ENOENT where none is left, EOPNOTSUPP for a
  * disk that must be refused.
+ *
+ * names, unless NULL, says how the disks with these ids are called instead: it
+ * is what globs choose among, and each that is chosen has to be there.
  */
 GPtrArray *discover_disks(QmpClient *client, const char *globs,
-	GError **error);
+	GHashTable *names, GError **error);
 
 /*
  * Those of a storage daemon, by name: what it exports (exported.h).  ENOENT

@@ -31,13 +31,15 @@ typedef struct {
 	const Settings *settings;
 	Guardian *guardian;
 	const ImageStarter *starter;
-	UndoList *undo;     /* empty, of this guardian and the host's URI */
+	UndoList *undo;     /* empty, of this guardian and the host's URI, and
+			     * with via=monitor of this domain's monitor */
 	NbdLoop *const *loops;
 	unsigned n_loops;
 } DomainRequest;
 
 /*
- * Begins the job and connects to its exports, or reads the images.  On failure
+ * Begins the job and connects to its exports, or, with via=monitor, has QEMU
+ * make the snapshot; or reads the images of a domain that is off.  On failure
  * everything is undone where that is possible; what is not stays in
  * request->undo.  EBUSY where others have a job there, or an image open;
  * EREMOTE where the domain is off, and on another machine.

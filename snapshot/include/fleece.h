@@ -21,7 +21,8 @@
 
 typedef struct {
 	const char *vm;  /* its name */
-	const char *qmp; /* its QMP socket */
+	const Monitor *monitor; /* where QMP is spoken */
+	GHashTable *names; /* of its disks: QEMU's id -> text; NULL: the ids */
 	const Settings *settings;
 	Guardian *guardian;
 	UndoList *undo;  /* empty, of this guardian */
@@ -63,7 +64,7 @@ Fleece *fleece_new(const FleeceRequest *request, GError **error);
  * The disks must not be closed before: their connections end here.  On
  * failure what is left stays in the list.
  */
-bool fleece_undo(UndoList *undo, const char *qmp, unsigned timeout_ms,
+bool fleece_undo(UndoList *undo, const Monitor *monitor, unsigned timeout_ms,
 	GError **error);
 
 /* Closes and frees the disks, unless they were taken, and the rest. */

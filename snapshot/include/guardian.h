@@ -38,11 +38,11 @@ Guardian *guardian_start(bool foreground, bool runs_programs, GError **error);
 void guardian_free(Guardian *guardian);
 
 /*
- * A new undo list for the VM vm behind the socket qmp, mirrored to the
+ * A new undo list for the VM vm, to be run at monitor, mirrored to the
  * guardian.  The Guardian must outlive it.  Any thread.
  */
 UndoList *guardian_undo_list(Guardian *guardian, const char *vm,
-	const char *qmp, unsigned timeout_ms, GError **error);
+	const Monitor *monitor, unsigned timeout_ms, GError **error);
 
 /* Tells where the filesystem is about to be mounted: a dead one there is
  * detached after a crash. */

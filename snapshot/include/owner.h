@@ -17,6 +17,9 @@
 
 #define OWNER_ID "fleecefs-owner"
 
+/* In place of its socket: libvirt knows where the agent is. */
+#define OWNER_LIBVIRT_AGENT "/libvirt"
+
 /* What every node, export, job and fd of ours begins with. */
 #define FLEECE_PREFIX "fl-"
 

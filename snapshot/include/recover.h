@@ -12,17 +12,20 @@
 
 #include <glib.h>
 
+#include "monitor.h"
 #include "qmp-client.h"
 
 /*
- * Makes sure that no fleece of anybody is in this QEMU.  One whose owner is
+ * Makes sure that no fleece of anybody is in this QEMU, which client reaches
+ * at monitor.  One whose owner is
  * dead is undone; a guest that the dead owner had stopped runs again, one
  * that it had frozen is thawed.  EBUSY where the owner lives; *teardown then
  * says that it is about to leave.
  */
-bool recover(QmpClient *client, const char *vm, bool *teardown,
-	GError **error);
+bool recover(QmpClient *client, const Monitor *monitor, const char *vm,
+	bool *teardown, GError **error);
 
 /* The same, and whether the owner lives does not matter: for one that cannot
  * be seen from here, or hangs.  Its readers lose their view. */
-bool recover_by_force(QmpClient *client, const char *vm, GError **error);
+bool recover_by_force(QmpClient *client, const Monitor *monitor,
+	const char *vm, GError **error);

@@ -37,6 +37,12 @@ enum freeze {
 	FREEZE_REQUIRE, /* where that fails, there is no snapshot */
 };
 
+/* How a domain of libvirt's that runs is snapshot. */
+enum via {
+	VIA_BACKUP,  /* by a backup job of libvirt's */
+	VIA_MONITOR, /* by its QEMU, over the monitor that libvirt holds */
+};
+
 typedef struct {
 	char *disks;      /* globs, ':' between; NULL: every disk */
 	char *scratch;    /* directory with O_TMPFILE, absolute */
@@ -60,6 +66,8 @@ typedef struct {
 	enum freeze freeze; /* needs an agent */
 	char *agent;        /* the guest agent's socket, absolute; or NULL */
 
+	enum via via;       /* for libvirt */
+
 	/* For NBD servers that others run. */
 	char *bitmap;           /* globs, ':' between; NULL: the only one */
 	bool tls_required;      /* also where the URI does not ask for it */
@@ -79,9 +87,9 @@ void settings_free(Settings *settings);
 /*
  * Sets what a word of mount.fleecefs(8) stands for: "scratch",
  * "scratch_limit", "scratch_reserve", "method", "chain", "since", "fallback",
- * "keep", "view", "freeze", "agent", "bitmap", "tls", "tls_certificates",
- * "tls_psk", "server", "ports".  Returns NULL, or what is accepted as its
- * value, static: "nothing" where there is no such word here.
+ * "keep", "view", "freeze", "agent", "via", "bitmap", "tls",
+ * "tls_certificates", "tls_psk", "server", "ports".  Returns NULL, or what is
+ * accepted as its value, static: "nothing" where there is no such word here.
  */
 const char *settings_set(Settings *settings, const char *word,
 	const char *value);

@@ -17,6 +17,7 @@
 
 #include <glib.h>
 
+#include "monitor.h"
 #include "qmp-client.h"
 
 enum undo_kind {
@@ -36,7 +37,8 @@ enum undo_kind {
 			  * but the file, unless a bitmap of it is in use:
 			  * QEMU would abort; it lies in directory B */
 	UNDO_ACCESS,     /* tear the backup access for target A down */
-	UNDO_THAW,       /* thaw the guest whose agent listens at A */
+	UNDO_THAW,       /* thaw the guest whose agent listens at A, or, with
+			  * B, has libvirt A for its domain B */
 	UNDO_FILE,       /* unlink the file A */
 	/* of the libvirt domain with the UUID A: */
 	UNDO_BACKUP,     /* abort its backup job, if that is of session B */
@@ -69,6 +71,9 @@ typedef struct {
 /* vm is its name, for messages; mirror is copied, may be NULL. */
 UndoList *undo_list_new(const char *vm, const UndoMirror *mirror);
 void undo_list_free(UndoList *list);
+
+/* Where its agent is; lives as long as the undo. */
+Monitor undo_agent(const Undo *undo);
 
 /* Registers an undo; NULL texts are taken as "".  *id, unless NULL, is for
  * undo_list_drop(). */
@@ -125,13 +130,13 @@ bool undo_list_run_with(UndoList *list, UndoOne *one, void *opaque,
 	GError **error);
 
 /*
- * Connects to the socket qmp and runs the list; connects again where the
+ * Connects to the monitor and runs the list; connects again where the
  * connection breaks, a few times, but not where QEMU stays silent.  No
  * monitor that is busy keeps a guest frozen.  A QEMU
  * that is gone (nobody listens) has nothing of ours: success, and the list is
- * empty.  Where qmp is the URI of a libvirt, that runs it (domain-undo.h).
+ * empty.  Where no QMP is spoken, libvirt runs it (domain-undo.h).
  */
-bool undo_list_run_at(UndoList *list, const char *qmp, unsigned timeout_ms,
-	GError **error);
+bool undo_list_run_at(UndoList *list, const Monitor *monitor,
+	unsigned timeout_ms, GError **error);
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(UndoList, undo_list_free)

@@ -7,6 +7,7 @@
 #include <glib.h>
 
 #include "domain-host.h"
+#include "monitor.h"
 #include "settings.h"
 
 typedef struct {
@@ -23,6 +24,10 @@ typedef struct {
 /* Whether its domain is there, where it is one: ENOENT where it is not, or else
  * why its libvirt did not answer. */
 bool vm_config_check(const VmConfig *config, GError **error);
+
+/* Where it is spoken to, and its undo list is run; lives as long as config.
+ * Its at is NULL where nothing is made in a QEMU. */
+Monitor vm_config_monitor(const VmConfig *config);
 
 VmConfig *vm_config_copy(const VmConfig *config);
 void vm_config_free(VmConfig *config);

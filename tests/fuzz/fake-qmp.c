@@ -39,6 +39,13 @@ QmpClient *qmp_client_connect(const char *path, unsigned timeout_ms,
 	return NULL;
 }
 
+QmpClient *qmp_client_over(const QmpCarrier *carrier, void *opaque_take,
+	unsigned timeout_ms, GError **error)
+{
+	carrier->free(opaque_take);
+	return qmp_client_connect("carrier", timeout_ms, error);
+}
+
 unsigned qmp_client_timeout(const QmpClient *client)
 {
 	return 0;

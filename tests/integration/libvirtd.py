@@ -33,6 +33,11 @@ namespaces = []
 cgroup_controllers = []
 """
 
+# Leases of the disks, which another daemon keeps.
+_LOCKS = """
+lock_manager = "lockd"
+"""
+
 # A copy of another test's mount would keep it alive after its umount, and so
 # would one of our own view's.
 _SETUP = """
@@ -55,6 +60,7 @@ known() {
 }
 known passwd libvirt-qemu:x:64055:64055::/:/usr/sbin/nologin "$1"
 known group libvirt-qemu:x:64055: "$1"
+[ -z "$3" ] || /usr/sbin/virtlockd -d -p "$1/virtlockd.pid"
 options=
 [ ! -e "$1/etc/libvirt/libvirtd.conf" ] || options=--listen
 exec /usr/sbin/libvirtd $options -p "$1/libvirtd.pid"
@@ -93,13 +99,17 @@ class Libvirtd:
     directory is private to the test; cache, which tests may share, keeps what
     libvirt has found out about QEMU.  One with a configuration of its own
     listens; qemu is more of that of QEMU, and within are the words of a
-    command in which all runs.
+    command in which all runs.  With locks, a lock manager keeps leases of the
+    disks.
     """
 
-    def __init__(self, directory, cache, listen="", qemu="", within=()):
+    def __init__(self, directory, cache, listen="", qemu="", within=(),
+                 locks=False):
+        self.locks = locks
         self.directory = os.path.join(str(directory), "lv")
         self.cache = str(cache)
-        self.config = {"libvirtd": listen, "qemu": _CONFIG + qemu}
+        self.config = {"libvirtd": listen, "qemu":
+                       _CONFIG + (_LOCKS if locks else "") + qemu}
         self.within = within
         self.process = None
         self.socket = os.path.join(self.directory,
@@ -121,7 +131,7 @@ class Libvirtd:
 
     def __exit__(self, *exc):
         self.stop_daemon(signal.SIGKILL)
-        for pid in self.guests():
+        for pid in self.guests() + self.lock_managers():
             os.kill(pid, signal.SIGKILL)
 
     def start_daemon(self):
@@ -129,7 +139,8 @@ class Libvirtd:
         with open(f"{self.directory}/libvirtd.out", "ab") as log:
             self.process = subprocess.Popen(
                 [*self.within, "unshare", "-m", "--propagation", "private",
-                 "sh", "-c", _SETUP, "sh", self.directory, self.cache],
+                 "sh", "-c", _SETUP, "sh", self.directory, self.cache,
+                 "locks" if self.locks else ""],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 start_new_session=True, preexec_fn=dies_with_us())
         wait_for(self._answers, DEADLINE, "libvirtd to answer")
@@ -160,6 +171,14 @@ class Libvirtd:
                 with open(f"{run}/{name}", encoding="ascii") as file:
                     found.append(int(file.read()))
         return [pid for pid in found if os.path.exists(f"/proc/{pid}")]
+
+    def lock_managers(self):
+        """Pids of those."""
+        path = f"{self.directory}/virtlockd.pid"
+        if not os.path.exists(path):
+            return []
+        with open(path, encoding="ascii") as file:
+            return [int(file.read())]
 
     def _virsh(self, *words):
         done = subprocess.run(

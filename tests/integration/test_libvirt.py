@@ -188,7 +188,8 @@ def test_made_anew(tmp, libvirt, mount_factory):
     (("discard",), "read-only"), (("read_once",), "read-only"),
     (("method=filter",), "'method'"),
     (("agent=/x",), "'agent'"), (("cbw_timeout=3",), "'cbw_timeout'"),
-    (("bitmap=x",), "'bitmap'"), (("name=x",), "name=")])
+    (("bitmap=x",), "'bitmap'"), (("name=x",), "name="),
+    (("via=monitor", "agent=/x"), "'agent'")])
 def test_refused_options(tmp, libvirt, mount_factory, words, said):
     """What libvirt cannot do is refused with the reason."""
     mnt = mount_factory(libvirt.uri, *words, check=False)

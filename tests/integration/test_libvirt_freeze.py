@@ -18,6 +18,7 @@ from linux_guest import Console, build, command_line, make_filesystem
 from test_freeze_linux import copy
 from test_libvirt import drive
 from test_libvirt_chain import CHAIN
+from test_via_monitor import VIA, renote
 
 FULL = bool(os.environ.get("FLEECEFS_TESTS_FULL"))
 AGENT = ("<channel type='unix'>"
@@ -51,14 +52,15 @@ def assert_leaves_frozen(libvirt, domain, console, mount_factory):
     """What another has frozen is never thawed by us: it is an error, or with
     try a warning."""
     domain.virsh("domfsfreeze")
-    mnt = mount_factory(libvirt.uri, "freeze=require", "snapshot=mkdir",
-                        name="require")
-    assert error_of(os.mkdir, mnt.join("web01")) != "none"
-    assert "not frozen" in mnt.vm_status("web01")["error"]
-    mnt.umount()
-    mnt = mount_factory(libvirt.uri, "freeze=try", name="try")
-    assert any("not frozen" in text for text in mnt.warnings("web01"))
-    mnt.umount()
+    for via in (VIA, "via=backup"):
+        mnt = mount_factory(libvirt.uri, "freeze=require", "snapshot=mkdir",
+                            via, name=f"require-{via}")
+        assert error_of(os.mkdir, mnt.join("web01")) != "none"
+        assert "not frozen" in mnt.vm_status("web01")["error"]
+        mnt.umount()
+        mnt = mount_factory(libvirt.uri, "freeze=try", via, name=f"try-{via}")
+        assert any("not frozen" in text for text in mnt.warnings("web01"))
+        mnt.umount()
     assert "frozen" in domain.virsh("qemu-agent-command",
                                     '{"execute":"guest-fsfreeze-status"}')
     domain.virsh("domfsthaw")
@@ -88,12 +90,24 @@ def kill_while_frozen(tmp, libvirt, domain, console, mount_factory, both):
     assert domain.state() == before
 
 
+def recover_frozen(tmp, libvirt, domain, console, mount_factory):
+    """With via=monitor the note in QEMU says that it is to be thawed."""
+    mnt = mount_factory(libvirt.uri, VIA, name="frozen")
+    mnt.kill()
+    subprocess.run(["umount", "-l", mnt.path], check=True)
+    renote(domain, "frozen;agent=/libvirt")
+    domain.virsh("domfsfreeze")
+    done = fleecectl.run(tmp, "recover", libvirt.uri, "--via=monitor")
+    assert done.returncode == 0, done.stderr
+    console.wait_count(2)
+
+
 def test_frozen_and_killed(tmp, libvirt, linux, mount_factory):
     """Clean as it is, full and incremental; one that is not frozen is not.
     Then with deaths."""
     domain, console = linux
     before = domain.state()
-    for words in ((), (CHAIN,), (CHAIN,)):
+    for words in ((), (CHAIN,), (CHAIN,), (CHAIN, VIA)):
         mnt = mount_factory(libvirt.uri, "freeze=require", *words)
         status = mnt.vm_status("web01")
         assert status["frozen"] == 1 and not mnt.warnings("web01"), status
@@ -114,8 +128,11 @@ def test_frozen_and_killed(tmp, libvirt, linux, mount_factory):
         return guest_copy.needs_recovery(path)
 
     wait_for(dirty, what="a snapshot that is not frozen to need recovery")
-    fleecectl.good(tmp, "checkpoints", libvirt.uri, "--delete", "nightly")
+    for via in (VIA, "via=backup"):
+        fleecectl.good(tmp, "checkpoints", libvirt.uri, "--delete", "nightly",
+                       f"--{via}")
     assert_leaves_frozen(libvirt, domain, console, mount_factory)
+    recover_frozen(tmp, libvirt, domain, console, mount_factory)
     for both in (False, True)[:1 + FULL]:
         kill_while_frozen(tmp, libvirt, domain, console, mount_factory, both)
     assert domain.state() == before

@@ -27,7 +27,8 @@ BAD_VALUES = (
     ("connections=0", "from 1 to 16"), ("connections=17", "from 1 to 16"),
     ("uid=-1", "whole number"), ("uid=4294967295", "whole number"),
     ("gid=root", "whole number"), ("umask=8", "octal"),
-    ("umask=1000", "octal"), ("umask=", "octal"))
+    ("umask=1000", "octal"), ("umask=", "octal"),
+    ("via=libvirt", "backup or monitor"))
 UNKNOWN = ("Discard", "discards", "discard=1", "strict=yes", "timeout",
            "sratch=/tmp", "vms=*", "nonempty", "ro=1")
 

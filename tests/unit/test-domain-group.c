@@ -8,6 +8,7 @@
 #include <glib/gstdio.h>
 
 #include "fleece-error.h"
+#include "source-words.h"
 
 static Source *open_conf(const char *text, bool discard, GError **error)
 {
@@ -103,6 +104,36 @@ static void test_remote_refused(void)
 	assert_refused("[a]\nqmp=/q\nports=1\n", false, "'ports' is for");
 }
 
+/* What libvirt cannot do, a QEMU whose monitor it lends can; but one of
+ * another machine gets no descriptors. */
+static void test_via(void)
+{
+	static const char lent[] = "[a]\nlibvirt=qemu:///system\nvia=monitor\n"
+		"method=filter\n";
+	static const char *const via[] = { "via", NULL };
+	g_autoptr(GError) error = NULL;
+	g_autoptr(Source) source = open_conf(lent, true, &error);
+	g_autoptr(Settings) settings = settings_new();
+
+	g_assert_no_error(error);
+	g_assert_nonnull(source);
+	assert_refused("[a]\nlibvirt=qemu:///system\nvia=backup\n", true,
+		"'discard'");
+	assert_refused("[a]\nlibvirt=qemu:///system\nvia=x\n", false,
+		"via=x");
+	assert_refused("[a]\nlibvirt=qemu:///system\nvia=monitor\n"
+		"agent=/a\n", false, "'agent' does not go with via=monitor");
+	assert_refused("[a]\nqmp=/q\nvia=monitor\n", false,
+		"'via' does not go with a QMP socket");
+	g_assert_null(settings_set(settings, "via", "monitor"));
+	g_assert_true(source_words_check(via, "qemu:///system", settings,
+		NULL));
+	g_assert_false(source_words_check(via, "qemu+ssh://h/system", settings,
+		&error));
+	g_assert_error(error, FLEECE_ERROR, EINVAL);
+	g_assert_nonnull(strstr(error->message, "another machine"));
+}
+
 /* A domain that is named is there, and says why it cannot be had; what is not
  * named is not known. */
 static void test_nobody_there(void)
@@ -139,6 +170,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/domain-group/refused", test_refused);
 	g_test_add_func("/domain-group/remote", test_remote);
 	g_test_add_func("/domain-group/remote-refused", test_remote_refused);
+	g_test_add_func("/domain-group/via", test_via);
 	g_test_add_func("/domain-group/nobody-there", test_nobody_there);
 	return g_test_run();
 }

@@ -39,8 +39,8 @@ typedef struct {
 static UndoList *new_list(Guardian *guardian, const char *qmp)
 {
 	g_autoptr(GError) error = NULL;
-	UndoList *list = guardian_undo_list(guardian, "web01", qmp, PATIENT_MS,
-		&error);
+	UndoList *list = guardian_undo_list(guardian, "web01",
+		&(Monitor){ qmp }, PATIENT_MS, &error);
 
 	g_assert_no_error(error);
 	return list;
@@ -415,10 +415,11 @@ static void outlive_the_guardian(Guardian *guardian, const char *qmp)
 	g_assert_false(guardian_window_open(guardian, list, stop, 1,
 		&no_window));
 	assert_no_guardian(no_window);
-	g_assert_null(guardian_undo_list(guardian, "x", qmp, 1, &no_list));
+	g_assert_null(guardian_undo_list(guardian, "x", &(Monitor){ qmp }, 1,
+		&no_list));
 	assert_no_guardian(no_list);
 	/* what is there can still be undone */
-	g_assert_true(undo_list_run_at(list, NOBODY, 1, NULL));
+	g_assert_true(undo_list_run_at(list, &(Monitor){ NOBODY }, 1, NULL));
 }
 
 static void test_guardian_dies(void)

@@ -120,8 +120,8 @@ static void test_mirror_of_a_gone_qemu(Mirror *mirror, gconstpointer unused)
 	undo_list_add(mirror->list, UNDO_NODE, "a", NULL, NULL, &a, NULL);
 	undo_list_add(mirror->list, UNDO_NODE, "b", NULL, NULL, &b, NULL);
 	g_string_truncate(mirror->log, 0);
-	g_assert_true(undo_list_run_at(mirror->list, "/nonexistent/qmp",
-		PATIENT_MS, NULL));
+	g_assert_true(undo_list_run_at(mirror->list,
+		&(Monitor){ "/nonexistent/qmp" }, PATIENT_MS, NULL));
 	expected = g_strdup_printf("-%u@2 -%u@1 ", b, a);
 	g_assert_cmpstr(mirror->log->str, ==, expected);
 }

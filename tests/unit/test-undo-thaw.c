@@ -126,8 +126,8 @@ static void test_without_monitor(void)
 
 	add(list, UNDO_THAW, scripted_agent_path(agent));
 	add(list, UNDO_NODE, "a");
-	g_assert_false(undo_list_run_at(list, scripted_qmp_path(peer), 100,
-		&error));
+	g_assert_false(undo_list_run_at(list,
+		&(Monitor){ scripted_qmp_path(peer) }, 100, &error));
 	g_assert_error(error, FLEECE_ERROR, ETIMEDOUT);
 	g_assert_false(undo_list_has(list, UNDO_THAW));
 	g_assert_cmpuint(undo_list_length(list), ==, 1);

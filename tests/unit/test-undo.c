@@ -449,8 +449,8 @@ static void test_run_at(void)
 	g_autoptr(GError) error = NULL;
 
 	add(list, UNDO_NODE, "a", NULL, NULL);
-	g_assert_true(undo_list_run_at(list, scripted_qmp_path(peer),
-		PATIENT_MS, &error));
+	g_assert_true(undo_list_run_at(list,
+		&(Monitor){ scripted_qmp_path(peer) }, PATIENT_MS, &error));
 	g_assert_no_error(error);
 	g_assert_cmpuint(undo_list_length(list), ==, 0);
 }
@@ -460,7 +460,8 @@ static void test_run_at_of_an_empty_list(void)
 {
 	g_autoptr(UndoList) list = undo_list_new("web01", NULL);
 
-	g_assert_true(undo_list_run_at(list, "/dev/null", SHORT_MS, NULL));
+	g_assert_true(undo_list_run_at(list, &(Monitor){ "/dev/null" },
+		SHORT_MS, NULL));
 }
 
 static void test_silent_qemu(void)
@@ -474,8 +475,8 @@ static void test_silent_qemu(void)
 	g_autoptr(GError) error = NULL;
 
 	add(list, UNDO_STOP, NULL, NULL, NULL);
-	g_assert_false(undo_list_run_at(list, scripted_qmp_path(peer),
-		SHORT_MS, &error));
+	g_assert_false(undo_list_run_at(list,
+		&(Monitor){ scripted_qmp_path(peer) }, SHORT_MS, &error));
 	g_assert_error(error, FLEECE_ERROR, ETIMEDOUT);
 	g_assert_cmpuint(undo_list_length(list), ==, 2);
 }
@@ -489,7 +490,8 @@ static void assert_gone_qemu(const char *qmp)
 
 	add_one_of_each(list, directory);
 	add(list, UNDO_STOP, NULL, NULL, NULL);
-	g_assert_true(undo_list_run_at(list, qmp, SHORT_MS, &error));
+	g_assert_true(undo_list_run_at(list, &(Monitor){ qmp }, SHORT_MS,
+		&error));
 	g_assert_no_error(error);
 	g_assert_cmpuint(undo_list_length(list), ==, 0);
 	assert_gone(directory);
