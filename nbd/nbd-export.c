@@ -79,18 +79,6 @@ static bool cut_off_driving(NbdExport *export)
 	return true;
 }
 
-/* The loop's thread alone. */
-static void lose(NbdExport *export, const char *why)
-{
-	bool was_alive;
-
-	g_mutex_lock(&export->drive);
-	was_alive = cut_off_driving(export);
-	g_mutex_unlock(&export->drive);
-	if (was_alive && export->config.lost)
-		export->config.lost(export->config.opaque, why);
-}
-
 static void finish_driving(NbdExport *export, NbdRequest *request, int error)
 {
 	request->error = error;
@@ -186,6 +174,20 @@ static void issue_driving(NbdExport *export)
 	}
 	while (export->waiting.head)
 		finish_driving(export, export->waiting.head->data, EIO);
+}
+
+/* What waits ends now, too: nobody may come to look after it.  The loop's
+ * thread alone. */
+static void lose(NbdExport *export, const char *why)
+{
+	bool was_alive;
+
+	g_mutex_lock(&export->drive);
+	was_alive = cut_off_driving(export);
+	issue_driving(export);
+	g_mutex_unlock(&export->drive);
+	if (was_alive && export->config.lost)
+		export->config.lost(export->config.opaque, why);
 }
 
 /* The loop's thread alone. */

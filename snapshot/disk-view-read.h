@@ -31,6 +31,9 @@ int disk_view_may_read(DiskView *view, enum read_kind kind, uint64_t length,
 /* The first byte at or behind offset that was not freed. */
 uint64_t disk_view_next_kept(DiskView *view, uint64_t offset);
 
+/* Whether there is anything to be freed by a punch. */
+bool disk_view_takes_trims(const DiskView *view);
+
 /*
  * An open file of the disk that wants to know whether it is the only one: the
  * number is that of its opening.  It is the only one while no other stands, nor

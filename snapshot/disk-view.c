@@ -357,6 +357,11 @@ uint64_t disk_view_next_kept(DiskView *view, uint64_t offset)
 	return kept;
 }
 
+bool disk_view_takes_trims(const DiskView *view)
+{
+	return view->cluster;
+}
+
 unsigned disk_view_opened(DiskView *view)
 {
 	unsigned number;

@@ -149,9 +149,14 @@ static bool hold_size(FleeceBuild *build, BuildDisk *disk, GError **error)
 	const QemuPlan *plan = &build->fleece->plan;
 	g_autofree char *id = g_strdup_printf("fl-%s-r%u",
 		build->owner->session, disk->number);
-	QmpExport export = { .id = id, .node = disk->filter, .name = id };
+	QmpExport export = {
+		.id = id,
+		.node = plan->method == METHOD_ACCESS ? disk->disk->node :
+							disk->filter,
+		.name = id,
+	};
 
-	if (plan->method != METHOD_FILTER || plan->fixed_iothread ||
+	if (plan->method == METHOD_JOB || plan->fixed_iothread ||
 		disk->scratch_fd < 0)
 		return true;
 	return fleece_build_undo(build, UNDO_EXPORT, id, error) &&

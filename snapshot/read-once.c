@@ -28,6 +28,7 @@ ReadOnce *read_once_open(DiskView *view, bool delta)
 	once->delta = delta;
 	once->opening = disk_view_opened(view);
 	once->refs = 1;
+	once->stopped = !disk_view_takes_trims(view);
 	once->returned = range_set_new();
 	g_mutex_init(&once->lock);
 	return once;
@@ -80,7 +81,7 @@ static uint64_t end_of_run_locked(const ReadOnce *once)
 }
 
 /* Why this read is not one of a reader that reads only once; NULL if it is.
- * Reads side by side may come here in any order, also those of a hole. */
+ * Reads side by side may come here in any order. */
 static const char *judge_locked(const ReadOnce *once, Range read)
 {
 	if (!disk_view_is_sole_opening(once->view, once->opening))

@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * nbd-loop.h - the thread that owns NBD connections
+ * nbd-loop.h - the thread that waits for NBD connections
  *
- * libnbd handles are touched by their loop's thread and by nobody else, so
- * they need no lock of ours, and no callback of libnbd can run where libnbd
- * is being called.  Others hand their wishes over in a queue and wake the
- * thread through an eventfd.  A loop without requests in flight sleeps in
- * poll(2) without a time limit.
+ * It receives, and calls whoever waits for what came.  What others wish for is
+ * left in a queue; they wake the thread through an eventfd, where it has to
+ * see to it.  A loop whose exports have had nothing in flight for a while
+ * sleeps in poll(2) without a time limit.
  */
 #pragma once
 

@@ -20,6 +20,7 @@ from deadline import wait_for
 from files import error_of, punch
 from nights import Nights
 from proxmox import ProxmoxProxy
+from qmp import QmpError
 from qmpproxy import Fault
 from refusal import assert_refused
 
@@ -90,6 +91,12 @@ def test_snapshot(host, layout):
     state = mnt.vm_status("web01")
     assert (state["method"], state["cbw_timeout"]) == ("access", 45)
     assert state["pause_ms"] == 0
+    # a read of what was cut off would abort QEMU
+    root = one.vm.block_entry("va")["inserted"]["node-name"]
+    for node in {root, "va-fmt"}:
+        with pytest.raises(QmpError):
+            one.vm.execute("block_resize", {"node-name": node,
+                                            "size": 2 * MiB})
     one.scene.overwrite_all("va")
     one.scene.assert_shown(mnt)
     used = mnt.disk_status("web01", "va")["scratch_bytes"]

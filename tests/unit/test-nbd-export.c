@@ -367,6 +367,44 @@ static void test_free_while_reading(
 	nbd_batch_clear(&batch);
 }
 
+typedef struct {
+	NbdFixture *f;
+	NbdBatch batch;
+	NbdBatchRequest requests[3];
+	unsigned char byte;
+	unsigned reads; /* that are started at once */
+} Cut;
+
+/* In the loop's thread, between two looks at the queue. */
+static void on_cut(void *opaque, int error)
+{
+	Cut *cut = opaque;
+
+	g_assert_cmpint(error, ==, 0);
+	nbd_fixture_kill_server(cut->f);
+	for (unsigned i = 1; i <= cut->reads; i++)
+		nbd_batch_read(cut->f->export, &cut->batch, &cut->requests[i],
+			i * 4096, 512);
+	nbd_batch_done(&cut->requests[0], error);
+}
+
+/* The first of them finds out, the second is not sent: both end. */
+static void test_cut_while_others_wait(NbdFixture *f, gconstpointer data)
+{
+	Cut cut = { .f = f, .reads = GPOINTER_TO_UINT(data) };
+
+	nbd_fixture_serve(f, "nbdkit -f -U $socket memory 1M");
+	nbd_fixture_new_export(f, MIB, 60000, 0);
+	nbd_fixture_connect(f, NULL);
+	nbd_batch_init(&cut.batch);
+	cut.batch.pending = 1;
+	cut.requests[0].batch = &cut.batch;
+	nbd_export_read_async(f->export, &cut.byte, 1, 0, on_cut, &cut);
+	nbd_batch_wait(&cut.batch);
+	nbd_batch_clear(&cut.batch);
+	check_all_ended_with_eio(cut.requests + 1, cut.reads);
+}
+
 static unsigned count_fds(void)
 {
 	g_autoptr(GDir) dir = g_dir_open("/proc/self/fd", 0, NULL);
@@ -447,6 +485,10 @@ int main(int argc, char **argv)
 	add("idle-server-killed", NULL, test_idle_server_killed);
 	add("no-answer", NULL, test_no_answer);
 	add("no-answer-any-more", NULL, test_no_answer_any_more);
+	add("cut-while-others-wait/1", GUINT_TO_POINTER(1),
+		test_cut_while_others_wait);
+	add("cut-while-others-wait/2", GUINT_TO_POINTER(2),
+		test_cut_while_others_wait);
 	add("free-in-flight", NULL, test_free_in_flight);
 	add("free-while-reading", NULL, test_free_while_reading);
 	add("fds", NULL, test_fds);
