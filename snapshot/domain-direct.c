@@ -43,7 +43,9 @@ Fleece *domain_direct(const DomainBuild *build, GError **error)
 		    request->settings->timeout_ms, error))
 		return NULL;
 	fleece = fleece_new(&direct, error);
-	if (fleece)
-		fleece->domain_xml = g_strdup(build->fleece->domain_xml);
+	if (!fleece)
+		return NULL;
+	fleece->domain_xml = g_strdup(build->fleece->domain_xml);
+	fleece->nvram = domain_nvram_read(request, build->hardware);
 	return fleece;
 }
