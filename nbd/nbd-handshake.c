@@ -8,13 +8,16 @@
 
 #include "fleece-error.h"
 
-/* What libnbd has no errno for is bad protocol. */
+/* What libnbd has no errno for is bad protocol; and so is the end of the
+ * connection, as it calls now and then also one that there never was. */
 bool nbd_handshake_error(GError **error)
 {
 	const char *words = nbd_get_error();
 	int errnum = nbd_get_errno();
 
-	fleece_set_error(error, errnum > 0 ? errnum : EPROTO, "%s",
+	if (errnum <= 0 || errnum == ENOTCONN)
+		errnum = EPROTO;
+	fleece_set_error(error, errnum, "%s",
 		words ? words : "the NBD server closed the connection");
 	return false;
 }

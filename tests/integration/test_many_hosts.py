@@ -64,8 +64,9 @@ def test_cut(hosts, site, mount_factory):
     assert error_of(read_at, disk(mnt, "hv0"), 50 * MiB, 8) == "EIO"
     assert states(mnt) == {"hv0": "gone", "hv1": "live", "hv2": "live"}
     os.rmdir(mnt.join("hv0"))
-    assert error_of(os.mkdir, mnt.join("hv0")) in ("ETIMEDOUT",
-                                                   "EHOSTUNREACH")
+    # libnbd takes a host out of reach for one that has hung up, now and then
+    assert error_of(os.mkdir, mnt.join("hv0")) in (
+        "ETIMEDOUT", "EHOSTUNREACH", "EPROTO")
     assert_served(mnt, 24 * MiB, "hv1", "hv2")
     hosts[0].plug_in()
     wait_for(lambda: error_of(os.mkdir, mnt.join("hv0")) == "none",

@@ -26,7 +26,7 @@ def test_word_for_qemu(tmp, mount_factory, word):
 @pytest.mark.parametrize("word", FOR_NBD)
 def test_word_for_nbd(tmp, mount_factory, word):
     mnt = mount_factory(f"{tmp}/none.qmp", word, check=False)
-    refusal.assert_refused(mnt, f"'{word.split('=')[0]}'", "NBD source",
+    refusal.assert_refused(mnt, f"'{word.split('=')[0]}'", "NBD server",
                            status=mount.USAGE)
 
 
