@@ -52,6 +52,7 @@ class Vm:
         self.process = None
         self._expect_end = False
         self._qdevs = {}
+        self._version = None
 
     def _command(self, machine, accel, memory, paused):
         command = [
@@ -163,6 +164,14 @@ class Vm:
         """The named dirty bitmaps of a node."""
         with self.qmp() as qmp:
             return vmstate.bitmaps(qmp, node)
+
+    @property
+    def version(self):
+        """QEMU's, as a tuple of numbers: (7, 2, 22)."""
+        if not self._version:
+            said = self.execute("query-version")["qemu"]
+            self._version = said["major"], said["minor"], said["micro"]
+        return self._version
 
     def run_state(self):
         return self.execute("query-status")["status"]
