@@ -52,7 +52,6 @@ class Vm:
         self.process = None
         self._expect_end = False
         self._qdevs = {}
-        self._version = None
 
     def _command(self, machine, accel, memory, paused):
         command = [
@@ -168,10 +167,8 @@ class Vm:
     @property
     def version(self):
         """QEMU's, as a tuple of numbers: (7, 2, 22)."""
-        if not self._version:
-            said = self.execute("query-version")["qemu"]
-            self._version = said["major"], said["minor"], said["micro"]
-        return self._version
+        with self.qmp() as qmp:
+            return qmp.version
 
     def run_state(self):
         return self.execute("query-status")["status"]
