@@ -58,6 +58,12 @@ class Qmp:
             self.events.append(message)
         return message
 
+    @property
+    def version(self):
+        """QEMU's, as a tuple of numbers: (7, 2, 22)."""
+        said = self.greeting["QMP"]["version"]["qemu"]
+        return said["major"], said["minor"], said["micro"]
+
     def __enter__(self):
         return self
 

@@ -7,8 +7,8 @@
 
 It stands in for a Vm where one has disks of known content: what a guest would
 write goes through the FUSE export of a disk, <dir>/<disk>.fuse.  Without fuse,
-a disk is exported as vhost-user-blk, on <dir>/<disk>.vub.  Its monitor is
-<dir>/<name>.qmp.
+a disk is exported as vhost-user-blk, on <dir>/<disk>.vub, with iothread=True in
+a thread of its own.  Its monitor is <dir>/<name>.qmp.
 """
 
 import os
@@ -27,8 +27,10 @@ PROGRAM = "qemu-storage-daemon"
 class StorageDaemon:
     """One process; a context manager.  args are more words for it."""
 
-    def __init__(self, directory, name, disks, fuse=False, args=()):
+    def __init__(self, directory, name, disks, fuse=False, iothread=False,
+                 args=()):
         self.directory, self.name, self.fuse = str(directory), name, fuse
+        self.iothread = iothread
         self.disks = {disk.id: disk for disk in disks}
         self.qmp_path = f"{directory}/{name}.qmp"
         self.log_path = f"{directory}/{name}.said"
@@ -44,10 +46,14 @@ class StorageDaemon:
         kind = (f"fuse,mountpoint={self.fuse_path(disk.id)}" if self.fuse else
                 f"vhost-user-blk,addr.type=unix,addr.path="
                 f"{self.vhost_path(disk.id)}")
-        return ["--blockdev", f"driver=file,node-name={disk.id}-file,"
-                f"filename={disk.image}",
-                "--blockdev", f"driver={disk.fmt},node-name={disk.id},"
-                f"file={disk.id}-file", "--export", f"{kind},{export}"]
+        words = ["--blockdev", f"driver=file,node-name={disk.id}-file,"
+                 f"filename={disk.image}",
+                 "--blockdev", f"driver={disk.fmt},node-name={disk.id},"
+                 f"file={disk.id}-file"]
+        if self.iothread:
+            words += ["--object", f"iothread,id=io-{disk.id}"]
+            export += f",iothread=io-{disk.id}"
+        return words + ["--export", f"{kind},{export}"]
 
     def fuse_path(self, disk_id):
         return f"{self.directory}/{disk_id}.fuse"

@@ -8,11 +8,13 @@ file are the same; that is what they go by.
 import json
 import os
 import subprocess
+import time
 
 import pytest
 
 import images
 import scene
+from deadline import wait_for
 from nights import Nights
 
 MiB = images.MiB
@@ -85,6 +87,8 @@ def test_skipped(tmp, vm_factory, mount_factory, need_tool, tool):
         nights.commit()
         nights.release()
     assert len(seen) == 1
+    wait_for(lambda: int(time.time()) > int(stat.st_mtime),
+             what="the next second: rsync knows no less")
     two.vm.write("quiet", 0, 512, 0x77)
     nights.snapshot()
     assert copies(tmp, path) is True

@@ -125,16 +125,23 @@ class Reader(threading.Thread):
                 self.rounds += 1
 
 
-def test_guest(tmp, daemon_factory, vm_factory, mount_factory):
-    """A guest writes over vhost-user-blk: one instant, and it goes on, also
-    when the daemon dies under a reader."""
+def start_both(tmp, daemon_factory, vm_factory, **options):
+    """A daemon whose disks a guest writes to; with their images."""
     paths = [images.create(f"{tmp}/{name}.img", size=4 * MiB)
              for name in ("va", "vb")]
     guest.install(paths[0], RING)
     daemon = daemon_factory("web01", [
-        Disk(name, path) for name, path in zip(("va", "vb"), paths)])
+        Disk(name, path) for name, path in zip(("va", "vb"), paths)],
+        **options)
     start_guest(tmp, daemon, vm_factory)
     wait_writes(paths)
+    return daemon, paths
+
+
+def test_guest(tmp, daemon_factory, vm_factory, mount_factory):
+    """A guest writes over vhost-user-blk: one instant, and it goes on, also
+    when the daemon dies under a reader."""
+    daemon, paths = start_both(tmp, daemon_factory, vm_factory)
     before = daemon.state()
     mnt = mount_factory(daemon.qmp_path, "discard")
     shown = assert_one_instant(mnt)
@@ -148,6 +155,18 @@ def test_guest(tmp, daemon_factory, vm_factory, mount_factory):
     wait_for(lambda: not reader.is_alive(), what="the reader's error")
     wait_writes(paths)
     assert daemon.state() == before
+
+
+def test_guest_with_iothreads(tmp, daemon_factory, vm_factory,
+                              mount_factory):
+    """The daemon would abort, whatever is asked for: the guest goes on."""
+    daemon, paths = start_both(tmp, daemon_factory, vm_factory,
+                               iothread=True)
+    before = daemon.state()
+    refusal.assert_refused(mount_factory(
+        daemon.qmp_path, "unsafe_qemu", check=False), "iothreads", "without")
+    assert daemon.state() == before
+    wait_writes(paths)
 
 
 def add_nbd(tmp, daemon):
@@ -166,10 +185,6 @@ def add_below(_, daemon):
         "writable": True})
 
 
-def add_iothread(_, daemon):
-    daemon.execute("object-add", {"qom-type": "iothread", "id": "io"})
-
-
 def remove_export(_, daemon):
     daemon.execute("block-export-del", {"id": "x-va"})
     wait_for(lambda: not daemon.execute("query-block-exports"),
@@ -182,7 +197,6 @@ def remove_export(_, daemon):
     (("freeze=require", "agent=/nobody"), None, ("no guest",)),
     (("disk=x",), None, ("no chosen node",)),
     (("unsafe_qemu",), add_below, ("disk va", "va-file")),
-    (("unsafe_qemu",), add_iothread, ("iothreads", "9.1")),
     (("unsafe_qemu",), add_nbd, ("NBD server", "theirs")),
     (("unsafe_qemu",), remove_export, ("exports",))))
 def test_refused(tmp, daemon_factory, mount_factory, words, change, said):

@@ -2,11 +2,10 @@
 """Disks that a guest has left in their iothreads, snapshot again.
 
 A disk stays in its thread while an export stands (quirks.c), so a guest that
-is stopped meanwhile cannot give it back.  QEMU 7.2 would abort when the next
-snapshot is built there: the disks have a throttle, whose drain needs the
-thread.
+is stopped meanwhile cannot give it back.  A QEMU before 9.0 would abort when
+the next snapshot is built there: the disks have a throttle, whose drain needs
+the thread.  Where that is no harm, there is a snapshot.
 """
-
 
 import pytest
 
@@ -41,6 +40,18 @@ def assert_one_instant(living, mnt):
                         for disk in living.vm.disks])
 
 
+def meet_disk_in_its_thread(living, mount_factory):
+    """A mount that is refused where it would abort QEMU, and else right."""
+    aborts = living.vm.version < (9, 0)
+    mnt = mount_factory(living.vm.qmp_path, name="met", check=not aborts)
+    if not aborts:
+        assert_one_instant(living, mnt)
+        mnt.umount()
+        return
+    assert mnt.returncode == MOUNT_FAILED, mnt.report()
+    assert REFUSAL in mnt.stderr(), mnt.report()
+
+
 @pytest.mark.parametrize("end", (umount, kill_both))
 def test_paused_meanwhile(living, mount_factory, end):
     """Refused while it is paused, and goes once it has run."""
@@ -48,9 +59,7 @@ def test_paused_meanwhile(living, mount_factory, end):
     mnt = mount_factory(vm.qmp_path)
     vm.execute("stop")
     end(mnt)
-    refused = mount_factory(vm.qmp_path, name="refused", check=False)
-    assert refused.returncode == MOUNT_FAILED, refused.report()
-    assert REFUSAL in refused.stderr(), refused.report()
+    meet_disk_in_its_thread(living, mount_factory)
     assert vm.execute("query-status")["status"] == "paused"
     vm.execute("cont")
     guest.wait_progress(vm, "vb")
@@ -99,13 +108,11 @@ def mirror(vm):
 
 @pytest.mark.parametrize("throttle", (False, True), ids=("job", "throttle"))
 def test_scsi(tmp, vm_factory, mount_factory, throttle):
-    """virtio-scsi keeps its disks there: refused, and the guest lives."""
+    """virtio-scsi keeps its disks there, and the guest lives."""
     living = scene.build_living(tmp, vm_factory, RING, disk_options={
         "iothread": True, "throttle": throttle, "attachment": "virtio-scsi"})
     end = None if throttle else mirror(living.vm)
-    refused = mount_factory(living.vm.qmp_path, check=False, name="refused")
-    assert refused.returncode == MOUNT_FAILED, refused.report()
-    assert REFUSAL in refused.stderr(), refused.report()
+    meet_disk_in_its_thread(living, mount_factory)
     guest.wait_progress(living.vm, "vb")
     if end:
         end()

@@ -164,6 +164,12 @@ class Vm:
         with self.qmp() as qmp:
             return vmstate.bitmaps(qmp, node)
 
+    @property
+    def version(self):
+        """QEMU's, as a tuple of numbers: (7, 2, 22)."""
+        with self.qmp() as qmp:
+            return qmp.version
+
     def run_state(self):
         return self.execute("query-status")["status"]
 

@@ -189,17 +189,18 @@ typedef struct {
 	const char *refused; /* NULL: it is not */
 } DaemonRow;
 
-/* It has the job alone, and with iothreads only where that aborts nobody. */
+/* It has the job alone, and that with iothreads aborts every version. */
 static void test_daemon(void)
 {
 	static const DaemonRow rows[] = {
 		{ AUTO, NO_IOTHREADS, V(7, 2, 22), NULL },
 		{ JOB, NO_IOTHREADS, V(7, 2, 22), NULL },
-		{ AUTO, IOTHREADS, V(10, 0, 13), NULL },
+		{ AUTO, NO_IOTHREADS, V(10, 0, 13), NULL },
 		{ FILTER, NO_IOTHREADS, V(7, 2, 22), "method=job" },
 		{ METHOD_ACCESS, NO_IOTHREADS, V(10, 0, 2), "method=job" },
-		{ AUTO, IOTHREADS, V(7, 2, 22), "9.1" },
-		{ AUTO, IOTHREADS, V(9, 0, 0), "unsafe_qemu" },
+		{ AUTO, IOTHREADS, V(7, 2, 22), "iothreads" },
+		{ AUTO, IOTHREADS, V(9, 0, 0), "iothreads" },
+		{ AUTO, IOTHREADS, V(10, 0, 13), "iothreads" },
 		{ AUTO, NO_IOTHREADS, V(7, 0, 0), "too old" },
 	};
 
