@@ -1,47 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "vm.h"
+#include "vm-struct.h"
 
 #include <errno.h>
 
-#include "attach.h"
 #include "commit.h"
 #include "domain-fleece.h"
 #include "fleece-error.h"
-#include "fleece.h"
-#include "image-host.h"
 #include "scratch-probe.h"
-#include "snapshot-make.h"
 
 /* How long one attempt to take out what broke waits for scratch. */
 #define BREAK_MS 1000
-/* One that did not say how much scratch it takes is left alone so long: to ask
- * has its QEMU asked, which may hang. */
-#define ASK_AGAIN_US (30 * G_TIME_SPAN_SECOND)
-/* What could not be undone though libvirt answers is tried again so much later,
- * and not for long: its QEMU hangs, and each call that is given up keeps a
- * thread of libvirtd's. */
-#define SETTLE_AGAIN_US (60 * G_TIME_SPAN_SECOND)
-#define SETTLE_MS 2000
-
-struct Vm {
-	VmConfig *config;
-	const VmContext *context;
-	UndoList *undo; /* whoever set busy; made at the first snapshot, NULL
-			 * where nothing is made in a QEMU */
-	gint64 ask_again;    /* not before, monotonic us; whoever looks */
-	gint64 settle_again; /* the same */
-
-	GMutex lock;
-	bool retired;       /* lock */
-	bool owes;          /* something of ours is left with its libvirt,
-			     * without a snapshot; lock */
-	bool settling;      /* that is being undone, it is busy; lock */
-	GCond settled;      /* it is not any more */
-	bool busy;          /* a snapshot is being taken, committed or
-			     * released; lock */
-	Snapshot *snapshot; /* lock */
-	char *error;        /* lock */
-};
 
 Vm *vm_new(const VmConfig *config, const VmContext *context)
 {
@@ -130,7 +98,7 @@ bool vm_retire(Vm *vm)
 	return retired;
 }
 
-static bool is_owing(const Vm *vm)
+bool vm_is_owing(const Vm *vm)
 {
 	return vm->config->host && vm->undo && undo_list_length(vm->undo);
 }
@@ -140,7 +108,7 @@ static bool is_owing(const Vm *vm)
 static bool finish(Vm *vm, Snapshot *snapshot, GError *failure, GError **error)
 {
 	g_mutex_lock(&vm->lock);
-	vm->owes = !snapshot && is_owing(vm);
+	vm->owes = !snapshot && vm_is_owing(vm);
 	vm->busy = false;
 	vm->snapshot = snapshot;
 	g_free(vm->error);
@@ -150,121 +118,6 @@ static bool finish(Vm *vm, Snapshot *snapshot, GError *failure, GError **error)
 		return true;
 	g_propagate_error(error, failure);
 	return false;
-}
-
-/* What an earlier snapshot could not take away goes before a new one. */
-static bool ready_undo(Vm *vm, GError **error)
-{
-	const VmConfig *config = vm->config;
-	unsigned timeout = config->settings->timeout_ms;
-	const Monitor monitor = vm_config_monitor(config);
-
-	if (vm->undo)
-		return undo_list_run_at(vm->undo, &monitor, timeout, error);
-	vm->undo = guardian_undo_list(vm->context->guardian, config->name,
-		&monitor, timeout, error);
-	return vm->undo != NULL;
-}
-
-/* A way to a snapshot: to have QEMU make it. */
-static Fleece *build(Vm *vm, GError **error)
-{
-	const Monitor monitor = vm_config_monitor(vm->config);
-	FleeceRequest request = {
-		.vm = vm->config->name,
-		.monitor = &monitor,
-		.settings = vm->config->settings,
-		.guardian = vm->context->guardian,
-		.loops = vm->context->loops,
-		.n_loops = vm->context->n_loops,
-	};
-
-	if (!ready_undo(vm, error))
-		return NULL;
-	request.undo = vm->undo;
-	return fleece_new(&request, error);
-}
-
-static DomainRequest domain_request(const Vm *vm)
-{
-	return (DomainRequest){
-		.vm = vm->config->name,
-		.domain = vm->config->domain,
-		.uuid = vm->config->uuid,
-		.host = vm->config->host,
-		.settings = vm->config->settings,
-		.guardian = vm->context->guardian,
-		.starter = vm->context->starter,
-		.undo = vm->undo,
-		.loops = vm->context->loops,
-		.n_loops = vm->context->n_loops,
-	};
-}
-
-/* Another: libvirt has QEMU make it. */
-static Fleece *build_domain(Vm *vm, GError **error)
-{
-	DomainRequest request;
-
-	if (!vm_config_check(vm->config, error) || !ready_undo(vm, error))
-		return NULL;
-	request = domain_request(vm);
-	return domain_fleece_new(&request, error);
-}
-
-/* The third: others have made it, and show it over NBD. */
-static Fleece *attach(const Vm *vm, const char *uri, GError **error)
-{
-	AttachRequest request = {
-		.vm = vm->config->name,
-		.uri = uri,
-		.images = vm->config->images,
-		.settings = vm->config->settings,
-		.loops = vm->context->loops,
-		.n_loops = vm->context->n_loops,
-	};
-
-	return attach_new(&request, error);
-}
-
-/* The fourth: nobody writes, as long as its images are open. */
-static Fleece *read_images(const Vm *vm, GError **error)
-{
-	const VmConfig *config = vm->config;
-	g_autoptr(ImageHost) host = image_host_new(vm->context->starter,
-		config->name, config->images, config->settings->timeout_ms,
-		error);
-	Fleece *fleece = host ? attach(vm, image_host_uri(host), error) : NULL;
-
-	if (fleece)
-		fleece->images = g_steal_pointer(&host);
-	return fleece;
-}
-
-static Snapshot *take(Vm *vm, GError **error)
-{
-	const VmConfig *config = vm->config;
-	Fleece *fleece = config->nbd ? attach(vm, config->nbd, error) :
-		config->images ? read_images(vm, error) :
-		config->host ? build_domain(vm, error) : build(vm, error);
-
-	return fleece ? snapshot_new_take(vm->config->name, fleece) : NULL;
-}
-
-/* Takes what was made in QEMU out of it. */
-static bool unmake(Vm *vm, const Snapshot *snapshot, GError **error)
-{
-	unsigned timeout = vm->config->settings->timeout_ms;
-	const Fleece *fleece = snapshot_fleece(snapshot);
-	const Monitor monitor = vm_config_monitor(vm->config);
-
-	if (fleece->images)
-		return image_host_end(fleece->images, error);
-	if (!monitor.at)
-		return true;
-	return monitor_speaks_qmp(&monitor) ?
-		fleece_undo(vm->undo, &monitor, timeout, error) :
-		undo_list_run_at(vm->undo, &monitor, timeout, error);
 }
 
 static const char *why_not_taken(int refused)
@@ -291,7 +144,7 @@ bool vm_take(Vm *vm, GError **error)
 			vm->config->name, why_not_taken(refused));
 		return false;
 	}
-	snapshot = take(vm, &failure);
+	snapshot = vm_make(vm, &failure);
 	if (failure)
 		g_prefix_error(&failure, "VM %s: ", vm->config->name);
 	return finish(vm, snapshot, failure, error);
@@ -302,7 +155,7 @@ bool vm_needs_scratch(const Vm *vm)
 	return vm->config->qmp || vm->config->host;
 }
 
-static bool is_remote(const Vm *vm)
+bool vm_is_remote(const Vm *vm)
 {
 	return vm->config->host && domain_is_remote(
 		virt_host_uri(domain_host_virt(vm->config->host)));
@@ -310,7 +163,7 @@ static bool is_remote(const Vm *vm)
 
 const char *vm_scratch(const Vm *vm)
 {
-	return vm_needs_scratch(vm) && !is_remote(vm) ?
+	return vm_needs_scratch(vm) && !vm_is_remote(vm) ?
 		vm->config->settings->scratch : NULL;
 }
 
@@ -319,95 +172,6 @@ DomainHost *vm_host(const Vm *vm)
 	return vm->config->host;
 }
 
-static void look_at_scratch(Vm *vm, Snapshot *snapshot)
-{
-	gint64 now = g_get_monotonic_time();
-	uint64_t used;
-
-	if (!is_remote(vm) || now < vm->ask_again)
-		return;
-	if (domain_scratch_used(vm->config->host, vm->config->uuid, &used))
-		snapshot_set_remote_scratch(snapshot, used);
-	else
-		vm->ask_again = now + ASK_AGAIN_US;
-}
-
-static bool begin_settle(Vm *vm)
-{
-	bool begun;
-
-	if (g_get_monotonic_time() < vm->settle_again)
-		return false;
-	g_mutex_lock(&vm->lock);
-	begun = vm->owes && !vm->busy;
-	vm->busy |= begun;
-	vm->settling = begun;
-	g_mutex_unlock(&vm->lock);
-	return begun;
-}
-
-static bool end_settle(Vm *vm)
-{
-	bool owes;
-
-	g_mutex_lock(&vm->lock);
-	owes = vm->owes = is_owing(vm);
-	vm->busy = vm->settling = false;
-	g_cond_broadcast(&vm->settled);
-	g_mutex_unlock(&vm->lock);
-	return owes;
-}
-
-/* Its guest may stand still, or be frozen. */
-static void settle(Vm *vm)
-{
-	const Monitor monitor = vm_config_monitor(vm->config);
-
-	if (!begin_settle(vm))
-		return;
-	undo_list_run_at(vm->undo, &monitor,
-		MIN(vm->config->settings->timeout_ms, SETTLE_MS), NULL);
-	if (end_settle(vm))
-		vm->settle_again = g_get_monotonic_time() + SETTLE_AGAIN_US;
-	else
-		g_message("VM %s: what was left of its snapshot is undone",
-			vm->config->name);
-}
-
-static bool still_owes(Vm *vm)
-{
-	bool owes;
-
-	g_mutex_lock(&vm->lock);
-	owes = vm->owes;
-	g_mutex_unlock(&vm->lock);
-	return owes;
-}
-
-/* With via=monitor, no scratch stops a guest. */
-static bool may_be_stuck(const Vm *vm)
-{
-	return vm->config->settings->via != VIA_MONITOR;
-}
-
-bool vm_look(Vm *vm, bool *answers)
-{
-	g_autoptr(Snapshot) snapshot = NULL;
-
-	settle(vm);
-	snapshot = vm_snapshot(vm);
-	if (!snapshot)
-		return still_owes(vm);
-	if (!may_be_stuck(vm) || snapshot_fleece(snapshot)->images ||
-	    snapshot_get_state(snapshot, NULL) != SNAPSHOT_LIVE)
-		return false;
-	if (domain_is_stuck(vm->config->host, vm->config->uuid, answers))
-		snapshot_break(snapshot, "the guest was stopped because a "
-			"write failed: the scratch is full, or its own disk");
-	else if (*answers)
-		look_at_scratch(vm, snapshot);
-	return true;
-}
 
 /* Sets busy, with the snapshot that stands and goes on to stand. */
 static int begin_work(Vm *vm, Snapshot **snapshot)
@@ -434,7 +198,7 @@ static bool commit_fleece(Vm *vm, const Fleece *fleece, GError **error)
 	DomainRequest request;
 
 	if (fleece->images || !monitor_speaks_qmp(&monitor)) {
-		request = domain_request(vm);
+		request = vm_domain_request(vm);
 		return domain_commit(&request, fleece, error);
 	}
 	/* a transaction has QEMU wait for all that is under way */
@@ -499,7 +263,7 @@ bool vm_break(Vm *vm, GError **error)
 		return false;
 	}
 	if (!vm->undo || undo_list_wait_scratch(vm->undo, BREAK_MS, &failure))
-		unmake(vm, snapshot, &failure);
+		vm_unmake(vm, snapshot, &failure);
 	/* one that cannot be taken out yet stays as it is */
 	if (!failure || failure->code != ETIMEDOUT)
 		snapshot_end(snapshot, false);
@@ -552,7 +316,7 @@ bool vm_release(Vm *vm, bool force, GError **error)
 			"taken, committed or released");
 		return false;
 	}
-	undone = unmake(vm, snapshot, &failure);
+	undone = vm_unmake(vm, snapshot, &failure);
 	snapshot_end(snapshot, !undone);
 	return finish(vm, NULL, failure, error);
 }
