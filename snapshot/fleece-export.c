@@ -140,9 +140,7 @@ static bool add_export(FleeceBuild *build, BuildDisk *disk, GError **error)
 /*
  * A disk that is made smaller under a filter has the next read of what was cut
  * off abort QEMU.  An export to which nobody connects refuses any other size
- * meanwhile, as a job does.  Not where exports are fixed to a thread: whoever
- * stops QEMU's NBD server there deletes it while the disk's own clients are
- * still going, and QEMU aborts of that (nbd_co_receive_request).
+ * meanwhile, as a job does.
  */
 static bool hold_size(FleeceBuild *build, BuildDisk *disk, GError **error)
 {
@@ -156,8 +154,7 @@ static bool hold_size(FleeceBuild *build, BuildDisk *disk, GError **error)
 		.name = id,
 	};
 
-	if (plan->method == METHOD_JOB || plan->fixed_iothread ||
-		disk->scratch_fd < 0)
+	if (!plan->hold_size || disk->scratch_fd < 0)
 		return true;
 	return fleece_build_undo(build, UNDO_EXPORT, id, error) &&
 	       qmp_block_export_add(build->client, &export, error);

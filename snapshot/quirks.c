@@ -213,6 +213,17 @@ static bool must_stay_in_thread(const QemuFacts *facts)
 	return facts->iothreads && facts->version < QEMU_VERSION(9, 0, 0);
 }
 
+/*
+ * With iothreads an export more on a disk is a danger of its own.  Whoever
+ * deletes it while the disk's clients are at work has QEMU wait for them:
+ * before 9.0 that aborts QEMU now and then (nbd-server-stop, 7.2.22:
+ * nbd_co_receive_request), and 10.0 did not come back from it.
+ */
+static bool may_hold_size(const QemuFacts *facts, const QemuPlan *plan)
+{
+	return plan->method != METHOD_JOB && !facts->iothreads;
+}
+
 static void add_warnings(unsigned version, QemuPlan *plan)
 {
 	if (version >= QEMU_VERSION(9, 0, 0) &&
@@ -265,6 +276,7 @@ bool quirks_plan(const QemuFacts *facts, const Settings *settings,
 	plan->cbw_timeout = timeout_limit(facts, plan, settings->cbw_timeout);
 	plan->build_in_pause = needs_pause(facts);
 	plan->fixed_iothread = must_stay_in_thread(facts);
+	plan->hold_size = may_hold_size(facts, plan);
 	plan->reserve_scratch = plan->method == METHOD_JOB &&
 		!job_breaks(facts->version);
 	add_warnings(facts->version, plan);

@@ -39,6 +39,8 @@ typedef struct {
 				 * the guest stands still */
 	bool fixed_iothread;    /* the device must not take its nodes to another
 				 * thread while clients are connected */
+	bool hold_size;         /* nothing else keeps the disks from being made
+				 * smaller, and it can be done */
 	bool reserve_scratch;   /* a failing scratch write would fail the
 				 * guest's: reserve all of it beforehand */
 	const char *warnings[4]; /* static texts, NULL behind the last */

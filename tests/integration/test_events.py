@@ -74,8 +74,7 @@ def resize_root(world):
     it is refused; or it is done, and not shown."""
     larger, smaller = ({"node-name": world.root(), "size": size}
                        for size in (2 * SIZE, SIZE // 2))
-    if (world.method == "filter" and world.iothread
-            and world.vm.version < (9, 0)):
+    if world.method == "filter" and world.iothread:
         world.vm.execute("block_resize", larger)
         assert images.virtual_size(f"{world.tmp}/web01-va.img",
                                    "qcow2") == 2 * SIZE

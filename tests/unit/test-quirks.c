@@ -149,6 +149,9 @@ static void test_allowed(void)
 		g_assert_cmpuint(plan.cbw_timeout, ==, row->timeout);
 		g_assert_cmpint(plan.reserve_scratch, ==, row->reserve);
 		g_assert_cmpint(plan.build_in_pause, ==, row->in_pause);
+		/* a job holds it itself */
+		g_assert_cmpint(plan.hold_size, ==,
+			row->method == FILTER && !row->iothreads);
 		g_assert_nonnull(plan.reason);
 		assert_warning(&plan, row->warning);
 	}
