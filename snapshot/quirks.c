@@ -217,7 +217,8 @@ static bool must_stay_in_thread(const QemuFacts *facts)
  * With iothreads an export more on a disk is a danger of its own.  Whoever
  * deletes it while the disk's clients are at work has QEMU wait for them:
  * before 9.0 that aborts QEMU now and then (nbd-server-stop, 7.2.22:
- * nbd_co_receive_request), and 10.0 did not come back from it.
+ * nbd_co_receive_request).  10.0 was not seen to fail, but was slow at it on a
+ * busy machine; no version is trusted.
  */
 static bool may_hold_size(const QemuFacts *facts, const QemuPlan *plan)
 {
