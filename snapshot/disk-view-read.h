@@ -36,12 +36,13 @@ bool disk_view_takes_trims(const DiskView *view);
 
 /*
  * An open file of the disk that wants to know whether it is the only one: the
- * number is that of its opening.  It is the only one while no other stands, nor
- * was any opened after it; also when it has been closed itself.
+ * number is that of its opening.  Another that was closed may seem to be open
+ * for a moment, since the kernel says so late.
  */
 unsigned disk_view_opened(DiskView *view);
 void disk_view_closed(DiskView *view);
-bool disk_view_is_sole_opening(DiskView *view, unsigned number);
+bool disk_view_is_newest_opening(DiskView *view, unsigned number);
+bool disk_view_is_open_twice(DiskView *view);
 
 /* What all readers of the disk share: bounds what is read ahead. */
 BufferPool *disk_view_buffers(DiskView *view);

@@ -380,14 +380,24 @@ void disk_view_closed(DiskView *view)
 	g_mutex_unlock(&view->lock);
 }
 
-bool disk_view_is_sole_opening(DiskView *view, unsigned number)
+bool disk_view_is_newest_opening(DiskView *view, unsigned number)
 {
-	bool sole;
+	bool newest;
 
 	g_mutex_lock(&view->lock);
-	sole = view->open <= 1 && view->openings == number;
+	newest = view->openings == number;
 	g_mutex_unlock(&view->lock);
-	return sole;
+	return newest;
+}
+
+bool disk_view_is_open_twice(DiskView *view)
+{
+	bool twice;
+
+	g_mutex_lock(&view->lock);
+	twice = view->open > 1;
+	g_mutex_unlock(&view->lock);
+	return twice;
 }
 
 const char *disk_view_name(const DiskView *view)

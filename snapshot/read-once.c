@@ -84,7 +84,7 @@ static uint64_t end_of_run_locked(const ReadOnce *once)
  * Reads side by side may come here in any order. */
 static const char *judge_locked(const ReadOnce *once, Range read)
 {
-	if (!disk_view_is_sole_opening(once->view, once->opening))
+	if (!disk_view_is_newest_opening(once->view, once->opening))
 		return "it was opened a second time";
 	if (once->run > READ_ONCE_KEPT &&
 		range_set_overlaps(once->returned, read.start, read.end))
@@ -97,7 +97,8 @@ static Range next_range_locked(ReadOnce *once)
 {
 	uint64_t start = once->freed, end;
 
-	if (once->run <= READ_ONCE_KEPT + FLEECE_CLUSTER)
+	if (once->run <= READ_ONCE_KEPT + FLEECE_CLUSTER ||
+		disk_view_is_open_twice(once->view))
 		return (Range){ 0, 0 };
 	end = once->run - FLEECE_CLUSTER;
 	end -= end % FLEECE_CLUSTER;

@@ -10,7 +10,8 @@
  * only wants to know what the file is costs nothing.
  *
  * It stops for good, and says so once in the log, when something is read a
- * second time, or the disk is opened a second time meanwhile.
+ * second time, or the disk is opened a second time meanwhile.  That second one
+ * frees nothing either before it is alone.
  *
  * Any thread may call; nothing blocks.
  */
