@@ -73,7 +73,7 @@ def test_qemu_hangs_under_a_snapshot(tmp, libvirt, mount_factory):
 
 
 def test_job_lock_is_held_by_another(tmp, libvirt, mount_factory):
-    """libvirt gives up after 30 seconds, and says why."""
+    """libvirt gives up each call after 30 seconds, and says why."""
     domain = libvirt.start("web01", [drive(tmp, "vda")])
     os.kill(domain.pid, signal.SIGSTOP)
     holder = subprocess.Popen(
