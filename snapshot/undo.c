@@ -128,11 +128,23 @@ bool undo_list_has(const UndoList *list, enum undo_kind kind)
 	return false;
 }
 
-/* The owner's note goes last and only when nothing else of ours is left: it
- * is what a later recovery needs. */
+/*
+ * The owner's note goes last and only when nothing else of ours is left: it
+ * is what a later recovery needs.  A backup job that libvirt may still begin,
+ * once QEMU answers again, keeps the place of its socket: libvirtd 9.0 can
+ * crash when a begin fails (it takes its scratch out beside other jobs).
+ */
 static bool is_too_early(const UndoList *list, const Undo *undo)
 {
-	return undo->kind == UNDO_OWNER && list->undos->len > 1;
+	switch (undo->kind) {
+	case UNDO_OWNER:
+		return list->undos->len > 1;
+	case UNDO_DIRECTORY:
+	case UNDO_FILE:
+		return undo_list_has(list, UNDO_BACKUP);
+	default:
+		return false;
+	}
 }
 
 /* Undoes one.  Returns false only where the connection is of no more use;

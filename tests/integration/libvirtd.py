@@ -147,10 +147,14 @@ class Libvirtd:
 
     def _answers(self):
         if self.process.poll() is not None:
-            with open(f"{self.directory}/libvirtd.out",
-                      encoding="utf-8", errors="replace") as log:
-                raise AssertionError(f"libvirtd ended\n{log.read()}")
+            raise AssertionError(f"libvirtd ended\n{self.said()}")
         return os.path.exists(self.socket) and not self._virsh("list")[0]
+
+    def said(self):
+        """What libvirtd has said so far: warnings and errors."""
+        with open(f"{self.directory}/libvirtd.out", encoding="utf-8",
+                  errors="replace") as log:
+            return log.read()
 
     def stop_daemon(self, how=signal.SIGTERM):
         """End libvirtd; its domains go on."""

@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """libvirt waits for a QEMU that hangs without a limit; nobody of ours does.
 
-And what we have stopped goes on, whoever dies meanwhile.  Where
-FLEECEFS_TESTS_FULL is set, also a snapshot without a chain meets a QEMU that
-hangs.
+And what we have stopped goes on, whoever dies meanwhile.
 """
 
 import os
@@ -19,18 +17,19 @@ from libvirtd import VirshError
 from test_libvirt import drive, read
 from test_libvirt_chain import CHAIN, night
 
-FULL = bool(os.environ.get("FLEECEFS_TESTS_FULL"))
-
 
 def wait_as_before(domain, before):
     """Wait until nothing of ours is left."""
     wait_for(lambda: domain.state() == before, what="all to be undone")
 
 
-@pytest.mark.parametrize("words", [(CHAIN,), ()][:1 + FULL],
-                         ids=["increment", "full"][:1 + FULL])
+@pytest.mark.parametrize("words", [(CHAIN,), ()], ids=["increment", "full"])
 def test_qemu_hangs_at_the_instant(tmp, libvirt, mount_factory, words):
-    """An error in time; when it is back, nothing of ours happens to it."""
+    """An error in time; when it is back, nothing of ours happens to it.
+
+    Nor to libvirtd: what the job needs is there until it is known to be gone,
+    for one that cannot be begun can cost libvirtd's life.
+    """
     domain = libvirt.start("web01", [drive(tmp, "vda")])
     libvirt.start("db01", [drive(tmp, "vdb")])
     if words:
@@ -52,6 +51,7 @@ def test_qemu_hangs_at_the_instant(tmp, libvirt, mount_factory, words):
     wait_as_before(domain, before)
     mnt.umount()
     assert domain.state() == before
+    assert "Failed to bind socket" not in libvirt.said()
 
 
 def test_qemu_hangs_under_a_snapshot(tmp, libvirt, mount_factory):

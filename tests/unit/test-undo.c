@@ -510,6 +510,50 @@ static void test_gone_qemu(void)
 	g_rmdir(folder);
 }
 
+/* --- over libvirt --- */
+
+typedef struct {
+	bool busy;     /* the job cannot be told to end */
+	GString *seen; /* the kinds that came, in order */
+} Libvirt;
+
+static bool undo_at(void *opaque, const Undo *undo, bool *lost, GError **error)
+{
+	Libvirt *libvirt = opaque;
+
+	g_string_append_printf(libvirt->seen, "%u ", undo->kind);
+	if (undo->kind != UNDO_BACKUP || !libvirt->busy)
+		return true;
+	fleece_set_error(error, EBUSY, "it is being begun");
+	return false;
+}
+
+/* What was made for a job stays until the job is known to be gone. */
+static void test_job_that_may_come(void)
+{
+	g_autoptr(UndoList) list = undo_list_new("web01", NULL);
+	g_autoptr(GString) seen = g_string_new(NULL);
+	g_autoptr(GError) error = NULL;
+	g_autofree char *once = g_strdup_printf("%u ", UNDO_BACKUP);
+	g_autofree char *all = g_strdup_printf("%u %u %u %u ", UNDO_BACKUP,
+		UNDO_BACKUP, UNDO_FILE, UNDO_DIRECTORY);
+	Libvirt libvirt = { true, seen };
+
+	add(list, UNDO_DIRECTORY, "/nonexistent/directory", NULL, NULL);
+	add(list, UNDO_FILE, "/nonexistent/scratch", NULL, NULL);
+	add(list, UNDO_BACKUP, "uuid", "me", NULL);
+	g_assert_false(undo_list_run_with(list, undo_at, &libvirt, &error));
+	g_assert_error(error, FLEECE_ERROR, EBUSY);
+	g_assert_cmpstr(seen->str, ==, once);
+	g_assert_cmpuint(undo_list_length(list), ==, 3);
+	g_clear_error(&error);
+	libvirt.busy = false;
+	g_assert_true(undo_list_run_with(list, undo_at, &libvirt, &error));
+	g_assert_no_error(error);
+	g_assert_cmpstr(seen->str, ==, all);
+	g_assert_cmpuint(undo_list_length(list), ==, 0);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -539,5 +583,6 @@ int main(int argc, char **argv)
 	g_test_add_func("/undo/at/empty", test_run_at_of_an_empty_list);
 	g_test_add_func("/undo/at/silent", test_silent_qemu);
 	g_test_add_func("/undo/at/gone", test_gone_qemu);
+	g_test_add_func("/undo/job-that-may-come", test_job_that_may_come);
 	return g_test_run();
 }
