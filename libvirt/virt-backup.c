@@ -96,16 +96,26 @@ static int code_of_listening(const GError *failure)
 }
 
 /* a is the job, b the checkpoint. */
-static bool begin(VirtCall *call, GError **error)
+static bool begin_with(VirtCall *call, unsigned flags, GError **error)
 {
 	GError *failure = NULL;
 
-	if (virDomainBackupBegin(call->domain, call->a, call->b, 0) == 0)
+	if (virDomainBackupBegin(call->domain, call->a, call->b, flags) == 0)
 		return true;
 	virt_fail(&failure, "backup-begin");
 	failure->code = code_of_listening(failure);
 	g_propagate_error(error, failure);
 	return false;
+}
+
+static bool begin(VirtCall *call, GError **error)
+{
+	return begin_with(call, 0, error);
+}
+
+static bool begin_with_scratch(VirtCall *call, GError **error)
+{
+	return begin_with(call, VIR_DOMAIN_BACKUP_BEGIN_REUSE_EXTERNAL, error);
 }
 
 static void abort_late(VirtCall *call)
@@ -120,8 +130,8 @@ bool virt_backup_begin(VirtHost *host, const char *uuid,
 	g_autofree char *checkpoint = backup->checkpoint ?
 		checkpoint_xml(backup) : NULL;
 
-	VirtDeed deed = { begin, abort_late, job, checkpoint,
-		backup->timeout_ms };
+	VirtDeed deed = { backup->scratch_made ? begin_with_scratch : begin,
+		abort_late, job, checkpoint, backup->timeout_ms };
 
 	return virt_act(host, uuid, &deed, NULL, error);
 }

@@ -3,9 +3,10 @@
  * domain-build.h - what the steps of a set-up with libvirt share
  *
  * domain-fleece.c prepares and connects, domain-plan.c decides what is in the
- * snapshot and since when, domain-point.c makes the instant.  Of a domain that
- * is off, domain-off.c opens the images in place of that; with via=monitor,
- * domain-direct.c hands on to fleece.h.
+ * snapshot and since when, domain-scratch.c makes the place for old blocks,
+ * domain-point.c the instant.  Of a domain that is off, domain-off.c opens the
+ * images in place of that; with via=monitor, domain-direct.c hands on to
+ * fleece.h.
  */
 #pragma once
 
@@ -26,9 +27,10 @@
 typedef struct {
 	const VirtDisk *disk; /* in DomainBuild.hardware */
 	bool chosen;          /* it is in the snapshot */
-	uint64_t size;        /* bytes; of a chosen one, with a chain */
+	uint64_t size;        /* bytes; of a chosen one, but without a chain
+			       * on another machine */
 	char *export;         /* its name on the wire */
-	char *scratch;        /* path */
+	char *scratch;        /* the path of its image */
 	bool recorded;        /* it is in the new checkpoint */
 	ChainDisk *facts;     /* NULL without a chain */
 	ChainBase base;
@@ -63,9 +65,25 @@ bool domain_is_disk(const VirtDisk *disk);
 /* Reads what the domain is like, and chooses its disks. */
 bool domain_plan_disks(DomainBuild *build, GError **error);
 
+/* Asks for the size of a chosen disk, unless that is known. */
+bool domain_plan_size(DomainBuild *build, DomainDisk *disk, GError **error);
+
 /* Which disks are incremental, since when, and the instant of the new
  * checkpoint; may be called again. */
 bool domain_plan_chain(DomainBuild *build, GError **error);
+
+/* The scratch of the chosen disks, on this machine: its undo, */
+bool domain_scratch_note(DomainBuild *build, GError **error);
+/* its images, anew for each try: what is in them covers what is below; */
+bool domain_scratch_make(const DomainBuild *build, GError **error);
+void domain_scratch_remove(const DomainBuild *build);
+/* whether the message is that QEMU cannot open them: libvirt may live in a
+ * mount namespace of its own, or leave the owners of files alone and run QEMU
+ * as another user; */
+bool domain_scratch_is_out_of_reach(const DomainBuild *build,
+	const char *message);
+/* and a descriptor through which its use is looked at; -1: none. */
+int domain_scratch_open(const DomainBuild *build, const DomainDisk *disk);
 
 /* The instant: from its return on the job runs and shows it. */
 bool domain_point(DomainBuild *build, GError **error);

@@ -2,7 +2,6 @@
 #include "domain-fleece.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <unistd.h>
 
 #include "disk-view.h"
@@ -115,20 +114,6 @@ static bool choose_socket(DomainBuild *build, GError **error)
 	return false;
 }
 
-/* libvirt makes the scratch, and removes it with the job. */
-static bool note_scratch(DomainBuild *build, GError **error)
-{
-	for (guint i = 0; i < build->disks->len; i++) {
-		const DomainDisk *disk = build->disks->pdata[i];
-
-		if (disk->chosen && !undo_list_add(build->request->undo,
-			    UNDO_FILE, disk->scratch, NULL, NULL, NULL,
-			    error))
-			return false;
-	}
-	return true;
-}
-
 static void warn_of_limit(const DomainBuild *build)
 {
 	if (settings(build)->scratch_limit.percent)
@@ -145,7 +130,7 @@ static bool choose_place(DomainBuild *build, GError **error)
 	g_autofree char *host = domain_uri_host(virt_host_uri(build->virt));
 
 	if (!host)
-		return note_scratch(build, error) &&
+		return domain_scratch_note(build, error) &&
 			choose_socket(build, error);
 	build->remote = domain_remote_new(host, settings(build), error);
 	if (build->remote)
@@ -160,20 +145,6 @@ static bool prepare(DomainBuild *build, GError **error)
 }
 
 /* --- the exports --- */
-
-/* Its use is looked at through a descriptor of ours, unless it is on another
- * machine. */
-static int open_scratch(const DomainBuild *build, const DomainDisk *disk)
-{
-	int fd = build->socket ?
-		open(disk->scratch, O_RDONLY | O_CLOEXEC | O_NOFOLLOW) : -1;
-
-	if (fd < 0 && build->socket)
-		g_message("disk %s: how much scratch it takes cannot be seen: "
-			"%s: %s", disk->disk->target, disk->scratch,
-			g_strerror(errno));
-	return fd;
-}
 
 static DiskChain *chain_of(const DomainBuild *build, const DomainDisk *disk)
 {
@@ -251,7 +222,7 @@ static bool show_disk(DomainBuild *build, const Serving *serving,
 		return false;
 	}
 	served.chain = chain_of(build, disk);
-	served.scratch_fd = open_scratch(build, disk);
+	served.scratch_fd = domain_scratch_open(build, disk);
 	if (!served_disk_add(&served, fleece, serving->taken, error))
 		return false;
 	settle_content(disk, fleece->disks->pdata[fleece->disks->len - 1],

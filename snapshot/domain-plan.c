@@ -142,17 +142,26 @@ static bool keeps(const DomainDisk *disk)
 	return g_str_equal(disk->disk->format, KEEPING_FORMAT);
 }
 
+bool domain_plan_size(DomainBuild *build, DomainDisk *disk, GError **error)
+{
+	const char *target = disk->disk->target;
+
+	if (disk->size || virt_domain_capacity(build->virt,
+			build->request->uuid, target, &disk->size, error))
+		return true;
+	g_prefix_error(error, "disk %s: ", target);
+	return false;
+}
+
 static bool read_facts(DomainBuild *build, DomainDisk *disk, GError **error)
 {
 	const char *uuid = build->request->uuid;
 	const char *target = disk->disk->target;
 
 	/* of one that is off, its server has said it */
-	if (disk->chosen && !build->off && !virt_domain_capacity(build->virt,
-		    uuid, target, &disk->size, error)) {
-		g_prefix_error(error, "disk %s: ", target);
+	if (disk->chosen && !build->off && !domain_plan_size(build, disk,
+		    error))
 		return false;
-	}
 	disk->facts = domain_chain_disk(build->checkpoints, uuid, target,
 		disk->size);
 	if (build->off)

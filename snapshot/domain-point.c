@@ -302,6 +302,30 @@ static void say_who_serves(GError **error)
 	(*error)->message = message;
 }
 
+/* On another machine it is libvirt that makes the scratch, and here where QEMU
+ * cannot have ours. */
+static bool begin_with_scratch(DomainBuild *build, VirtBackup *backup,
+	GError **error)
+{
+	g_autoptr(GError) failure = NULL;
+
+	backup->scratch_made = !build->remote;
+	if (backup->scratch_made && !domain_scratch_make(build, error))
+		return false;
+	if (virt_backup_begin(build->virt, uuid_of(build), backup, &failure))
+		return true;
+	if (!backup->scratch_made ||
+	    !domain_scratch_is_out_of_reach(build, failure->message)) {
+		g_propagate_error(error, g_steal_pointer(&failure));
+		return false;
+	}
+	g_message("VM %s: libvirt makes the scratch: %s", build->request->vm,
+		failure->message);
+	domain_scratch_remove(build);
+	backup->scratch_made = false;
+	return virt_backup_begin(build->virt, uuid_of(build), backup, error);
+}
+
 static bool begin_job(DomainBuild *build, GError **error)
 {
 	g_autofree VirtBackupDisk *disks = list_disks(build);
@@ -320,7 +344,7 @@ static bool begin_job(DomainBuild *build, GError **error)
 		.timeout_ms = begin_ms(build),
 	};
 
-	if (virt_backup_begin(build->virt, uuid_of(build), &backup, error))
+	if (begin_with_scratch(build, &backup, error))
 		return true;
 	say_who_serves(error);
 	return false;

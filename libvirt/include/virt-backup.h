@@ -23,7 +23,7 @@ typedef struct {
 	const char *base;    /* the checkpoint that .dirty is since; NULL: the
 			      * disk is full */
 	const char *export;  /* its name on the wire */
-	const char *scratch; /* the path of a file that libvirt makes */
+	const char *scratch; /* the path of a qcow2 image */
 	bool recorded;       /* it is in the new checkpoint */
 } VirtBackupDisk;
 
@@ -37,6 +37,8 @@ typedef struct {
 	const char *description; /* of it */
 	const VirtBackupDisk *disks; /* all of the domain */
 	unsigned n_disks;
+	bool scratch_made;       /* the scratch is there, and empty; else
+				  * libvirt makes and removes it */
 	unsigned timeout_ms;     /* 0: the host's */
 } VirtBackup;
 

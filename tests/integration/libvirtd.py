@@ -227,7 +227,20 @@ class Domain:
         self.libvirt, self.name = libvirt, name
 
     def virsh(self, command, *words):
-        return self.libvirt.virsh(command, self.name, *words)
+        """What it prints; where the domain has ended, why is in the error."""
+        try:
+            return self.libvirt.virsh(command, self.name, *words)
+        except VirshError as error:
+            if "not running" in str(error):
+                raise VirshError(f"{error}{self._last_words()}") from error
+            raise
+
+    def _log(self):
+        return f"{self.libvirt.directory}/var/log/libvirt/qemu/{self.name}.log"
+
+    def _last_words(self):
+        with open(self._log(), encoding="utf-8", errors="replace") as log:
+            return log.read()[-1000:]
 
     def start(self, paused=False):
         self.virsh("start", *(["--paused"] if paused else []))
@@ -267,11 +280,10 @@ class Domain:
 
     def qemu_io(self, target, command):
         """Done by QEMU itself on the live disk; the answer must be good."""
-        log = f"{self.libvirt.directory}/var/log/libvirt/qemu/{self.name}.log"
-        size = os.path.getsize(log)
+        size = os.path.getsize(self._log())
         said = self.virsh("qemu-monitor-command", "--hmp",
                           f'qemu-io -d {self._backend(target)} "{command}"')
-        with open(log, encoding="utf-8", errors="replace") as file:
+        with open(self._log(), encoding="utf-8", errors="replace") as file:
             file.seek(size)
             said += file.read()
         assert not re.search("fail|error|invalid|verif", said, re.I), said

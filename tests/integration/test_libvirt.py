@@ -331,7 +331,11 @@ def test_scratch_limit(tmp, libvirt, mount_factory):
 
 def test_full_scratch_stops_no_guest(tmp, libvirt, mount_factory):
     """The guest fills the scratch faster than anybody looks: libvirt's QEMU
-    stops it, and we let it go on without the snapshot."""
+    stops it, and we let it go on without the snapshot.
+
+    The place is one that only libvirt sees: what we make is not there, so it
+    makes the scratch itself.
+    """
     scratch = f"{tmp}/scratch"
     ring = guest.Ring(slots=1024, sectors=32)
     one = drive(tmp, "vda", size=64 * images.MiB)
@@ -343,6 +347,8 @@ def test_full_scratch_stops_no_guest(tmp, libvirt, mount_factory):
                          scratch)
     domain = libvirt.start("web01", [one], paused=True)
     mnt = mount_factory(libvirt.uri, f"scratch={scratch}")
+    assert "libvirt makes the scratch: " in mnt.report()
+    assert not os.listdir(scratch)
     domain.virsh("resume")
     why = wait_broken(mnt)
     assert "scratch" in why

@@ -189,3 +189,27 @@ def test_libvirtd_hangs_at_the_commit(libvirt, web01, mount_factory):
              what="the commit")
     mnt.umount()
     assert night(mount_factory, libvirt) == ({"vda": None}, {"vda": []})
+
+
+def test_qemu_creates_no_image(tmp, libvirt, mount_factory):
+    """A blockdev-create keeps the guest of an increment waiting, and a reset or
+    a stop under it aborts QEMU 7.2."""
+    domain = libvirt.start("web01", [drive(tmp, "vda")])
+    mnt = mount_factory(libvirt.uri, "snapshot=mkdir")
+    with open(f"{tmp}/events", "w+", encoding="utf-8") as events, \
+            subprocess.Popen(["virsh", "-c", libvirt.uri, "qemu-monitor-event",
+                              domain.name, "--loop"], stdout=events) as virsh:
+
+        def job_was_seen():
+            os.mkdir(mnt.join("web01"))
+            os.rmdir(mnt.join("web01"))
+            events.seek(0)
+            return "backup-vda" in events.read()
+
+        try:
+            wait_for(job_was_seen, what="a job to be told of")
+            events.seek(0)
+            assert "create-libvirt" not in events.read()
+        finally:
+            virsh.kill()
+    mnt.umount()
