@@ -23,9 +23,9 @@ QmpStream *qmp_stream_connect(const char *path, int64_t deadline,
 	g_autoptr(QmpStream) stream = g_new0(QmpStream, 1);
 
 	stream->wire = qmp_wire_new();
-	/* Unlike those of every other client, and of us before. */
-	stream->session = g_strdup_printf("fleecefs-%08x%08x", g_random_int(),
-		g_random_int());
+	/* Unlike those of every other client, and of us before.  Short: QEMU
+	 * reads byte by byte, and a guest may stand still meanwhile. */
+	stream->session = g_strdup_printf("fl%08x", g_random_int());
 	stream->fd = qmp_socket_connect(path, deadline, error);
 	return stream->fd < 0 ? NULL : g_steal_pointer(&stream);
 }

@@ -43,13 +43,18 @@ static bool add_filter(FleeceBuild *build, const BuildDisk *disk,
 		qmp_blockdev_add_filter(build->client, &filter, error);
 }
 
-static bool attach_filter(FleeceBuild *build, const BuildDisk *disk,
+static bool expect_filter(FleeceBuild *build, const BuildDisk *disk,
 	GError **error)
 {
 	return undo_list_add(build->request->undo, UNDO_FILTER, disk->filter,
-		       disk->disk->qdev, disk->disk->node, NULL, error) &&
-		qmp_qom_set_drive(build->client, disk->disk->qdev,
-			disk->filter, error);
+		disk->disk->qdev, disk->disk->node, NULL, error);
+}
+
+static bool put_filter(FleeceBuild *build, const BuildDisk *disk,
+	GError **error)
+{
+	return qmp_qom_set_drive(build->client, disk->disk->qdev,
+		disk->filter, error);
 }
 
 static bool add_access(FleeceBuild *build, const BuildDisk *disk,
@@ -165,15 +170,18 @@ static bool is_by_access(const FleeceBuild *build)
 	return build->fleece->plan.method == METHOD_ACCESS;
 }
 
+/* Their undo is in the list before the guest stands still. */
 static bool add_filters(FleeceBuild *build, GError **error)
 {
-	return is_by_access(build) || for_written(build, add_filter, error);
+	return is_by_access(build) ||
+		(for_written(build, add_filter, error) &&
+			for_written(build, expect_filter, error));
 }
 
 static bool put_filters(FleeceBuild *build, GError **error)
 {
 	if (!is_by_access(build))
-		return for_written(build, attach_filter, error);
+		return for_written(build, put_filter, error);
 	limit_command(build);
 	return fleece_access_set_up(build, error);
 }
