@@ -68,43 +68,58 @@ static json_object *have_carried(QmpClient *client, const char *command,
 	return reply ? parse_reply(reply, error) : NULL;
 }
 
-static json_object *converse_over_socket(QmpClient *client,
-	json_object *message, int fd, int64_t deadline, GError **error)
+/* One that has failed is of no more use. */
+static void lose(QmpClient *client, const char *command, GError *failure,
+	GError **error)
 {
-	json_object *reply = NULL;
-	GError *local = NULL;
-
-	reply = qmp_stream_converse(client->stream, message, fd, deadline,
-		&local);
-	if (is_timeout(local)) {
-		g_clear_error(&local);
-		fleece_set_error(&local, ETIMEDOUT, "no answer within %u ms",
+	client->lost = true;
+	if (client->stream && is_timeout(failure)) {
+		g_clear_error(&failure);
+		fleece_set_error(&failure, ETIMEDOUT, "no answer within %u ms",
 			client->timeout_ms);
 	}
-	if (local)
-		g_propagate_error(error, local);
-	return reply;
+	g_propagate_prefixed_error(error, failure, "%s: ", command);
 }
 
-/* Sends message and returns the reply to it. */
-static json_object *converse(QmpClient *client, const char *command,
+static bool check_connection(const QmpClient *client, GError **error)
+{
+	if (client->lost)
+		fleece_set_error(error, ECONNRESET,
+			"the connection is lost since a command failed");
+	return !client->lost;
+}
+
+/* A carrier has it carried out when the reply is taken. */
+static bool send_message(QmpClient *client, const char *command,
 	json_object *message, int fd, int64_t deadline, GError **error)
 {
-	json_object *reply = NULL;
-	GError *local = NULL;
+	GError *failure = NULL;
 
-	if (client->lost)
-		fleece_set_error(&local, ECONNRESET,
-			"the connection is lost since a command failed");
+	if (check_connection(client, &failure) && (!client->stream ||
+		qmp_stream_send(client->stream, message, fd, deadline,
+			&failure)))
+		return true;
+	lose(client, command, failure, error);
+	return false;
+}
+
+/* What the reply to a message that was sent returns. */
+static json_object *take_reply(QmpClient *client, const char *command,
+	json_object *message, int fd, int64_t deadline, GError **error)
+{
+	g_autoptr(json_object) reply = NULL;
+	GError *failure = NULL;
+
+	if (!check_connection(client, &failure))
+		reply = NULL;
 	else if (client->stream)
-		reply = converse_over_socket(client, message, fd, deadline,
-			&local);
+		reply = qmp_stream_receive(client->stream, message, deadline,
+			&failure);
 	else
-		reply = have_carried(client, command, message, fd, &local);
+		reply = have_carried(client, command, message, fd, &failure);
 	if (reply)
-		return reply;
-	client->lost = true;
-	g_propagate_prefixed_error(error, local, "%s: ", command);
+		return qmp_reply_return(command, reply, error);
+	lose(client, command, failure, error);
 	return NULL;
 }
 
@@ -113,12 +128,11 @@ static json_object *execute_until(QmpClient *client, const char *command,
 {
 	g_autoptr(json_object) message = make_message(command, arguments,
 		error);
-	g_autoptr(json_object) reply = NULL;
 
-	if (!message)
-		return NULL;
-	reply = converse(client, command, message, fd, deadline, error);
-	return reply ? qmp_reply_return(command, reply, error) : NULL;
+	return message && send_message(client, command, message, fd, deadline,
+		error) ?
+		take_reply(client, command, message, fd, deadline, error) :
+		NULL;
 }
 
 json_object *qmp_execute(QmpClient *client, const char *command,
@@ -135,6 +149,70 @@ bool qmp_execute_void(QmpClient *client, const char *command,
 		QMP_NO_FD, error);
 
 	return value;
+}
+
+static GPtrArray *make_messages(const char *command, GPtrArray *arguments,
+	GError **error)
+{
+	g_autoptr(GPtrArray) messages = qmp_json_list();
+
+	for (guint i = 0; i < arguments->len; i++) {
+		json_object *message = make_message(command,
+			json_object_get(arguments->pdata[i]), error);
+
+		if (!message)
+			return NULL;
+		g_ptr_array_add(messages, message);
+	}
+	return g_steal_pointer(&messages);
+}
+
+static bool send_each(QmpClient *client, const char *command,
+	const GPtrArray *messages, int64_t deadline, guint *failed,
+	GError **error)
+{
+	for (guint i = 0; i < messages->len; i++) {
+		if (send_message(client, command, messages->pdata[i],
+			    QMP_NO_FD, deadline, error))
+			continue;
+		*failed = i;
+		return false;
+	}
+	return true;
+}
+
+/* All are taken, also after one that is a refusal: it is the first that
+ * counts. */
+static bool take_each(QmpClient *client, const char *command,
+	const GPtrArray *messages, int64_t deadline, guint *failed,
+	GError **error)
+{
+	bool done = true;
+
+	for (guint i = 0; i < messages->len; i++) {
+		g_autoptr(json_object) value = take_reply(client, command,
+			messages->pdata[i], QMP_NO_FD, deadline,
+			done ? error : NULL);
+
+		if (!value && done)
+			*failed = i;
+		done = done && value;
+	}
+	return done;
+}
+
+bool qmp_execute_each(QmpClient *client, const char *command,
+	GPtrArray *arguments, guint *failed, GError **error)
+{
+	int64_t deadline = qmp_deadline(client->timeout_ms);
+	g_autoptr(GPtrArray) messages = make_messages(command, arguments,
+		error);
+
+	*failed = 0;
+	return messages &&
+		send_each(client, command, messages, deadline, failed,
+			error) &&
+		take_each(client, command, messages, deadline, failed, error);
 }
 
 static bool parse_number(const char *command, json_object *version,

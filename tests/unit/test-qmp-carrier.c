@@ -114,6 +114,23 @@ static void test_failures(Carrier *carrier, gconstpointer bad)
 	g_assert_cmpuint(carrier->n, ==, 3);
 }
 
+/* One after the other, and those after one that is refused, too. */
+static void test_several(Carrier *carrier, gconstpointer unused)
+{
+	static const QmpDrive drives[] = { { "a", "n" }, { "b", "n" } };
+	g_autoptr(QmpClient) client = connect_over(carrier);
+	g_autoptr(GError) error = NULL;
+	guint failed;
+
+	carrier->replies[1] = REFUSED;
+	carrier->replies[2] = "{\"return\": {}}";
+	g_assert_false(qmp_qom_set_drives(client, drives, 2, &failed,
+		&error));
+	g_assert_error(error, QMP_ERROR, QMP_ERROR_DEVICE_NOT_FOUND);
+	g_assert_cmpuint(failed, ==, 0);
+	g_assert_cmpuint(carrier->n, ==, 3);
+}
+
 static void test_no_version(Carrier *carrier, gconstpointer bad)
 {
 	g_autoptr(GError) error = NULL;
@@ -133,6 +150,7 @@ int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
 	add_test("/qmp-carrier/commands", NULL, test_commands);
+	add_test("/qmp-carrier/several", NULL, test_several);
 	add_test("/qmp-carrier/silent", NULL, test_failures);
 	add_test("/qmp-carrier/empty", "", test_failures);
 	add_test("/qmp-carrier/cut-off", "{\"return\": ", test_failures);
