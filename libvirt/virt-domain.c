@@ -190,6 +190,26 @@ bool virt_domain_wait_idle(VirtHost *host, const char *uuid,
 	return virt_act(host, uuid, &deed, NULL, error);
 }
 
+/* That of a backup job that runs is had by nobody, and asking about it would
+ * ask QEMU, which may hang. */
+static bool check_lock(VirtCall *call, GError **error)
+{
+	g_autofree char *backup = virt_text_take(virDomainBackupGetXMLDesc(
+		call->domain, 0));
+	virDomainJobInfo job;
+
+	return backup || virDomainGetJobInfo(call->domain, &job) == 0 ||
+		virGetLastErrorCode() != VIR_ERR_OPERATION_TIMEOUT ||
+		virt_fail(error, "job");
+}
+
+bool virt_domain_check_lock(VirtHost *host, const char *uuid, GError **error)
+{
+	const VirtDeed deed = { check_lock };
+
+	return virt_act(host, uuid, &deed, NULL, error);
+}
+
 static bool get_xml(VirtCall *call, GError **error)
 {
 	call->answer = virt_text_take(virDomainGetXMLDesc(call->domain, 0));

@@ -57,8 +57,11 @@ static const Settings *settings(const DomainBuild *build)
 static bool clean_up_before(DomainBuild *build, GError **error)
 {
 	const DomainRequest *request = build->request;
-	gint64 ends = g_get_monotonic_time() + GRACE_US;
+	gint64 ends;
 
+	if (!domain_check_lock(build->virt, request->uuid, error))
+		return false;
+	ends = g_get_monotonic_time() + GRACE_US;
 	for (;;) {
 		g_autoptr(GError) failure = NULL;
 

@@ -99,6 +99,13 @@ static Owner *read_note(VirtHost *host, const char *uuid, GError **error)
 	return note ? owner_from_text(note) : NULL;
 }
 
+bool domain_check_lock(VirtHost *host, const char *uuid, GError **error)
+{
+	g_autofree char *note = virt_domain_get_note(host, uuid, NULL);
+
+	return note || virt_domain_check_lock(host, uuid, error);
+}
+
 static bool recover_job(VirtHost *host, const char *vm, const char *uuid,
 	const VirtJob *job, bool force, unsigned timeout_ms, GError **error)
 {

@@ -49,6 +49,10 @@ bool virt_domain_resume(VirtHost *host, const char *uuid, unsigned timeout_ms,
 bool virt_domain_wait_idle(VirtHost *host, const char *uuid,
 	unsigned timeout_ms, GError **error);
 
+/* EBUSY where another has libvirt's lock of it, which libvirt has then waited
+ * for in vain: almost any other call would wait as long. */
+bool virt_domain_check_lock(VirtHost *host, const char *uuid, GError **error);
+
 /* What it is like now, as XML; with secrets where libvirt lets us only if
  * asked. */
 char *virt_domain_xml(VirtHost *host, const char *uuid, GError **error);

@@ -70,5 +70,12 @@ bool domain_scratch_used(DomainHost *host, const char *uuid, uint64_t *used);
 bool domain_recover(VirtHost *host, const char *vm, const char *uuid,
 	bool force, unsigned timeout_ms, GError **error);
 
+/*
+ * EBUSY where another has libvirt's lock of the domain, so that nothing can be
+ * made; but a guest that a dead fleecefs may have stopped or frozen is worth
+ * any wait.
+ */
+bool domain_check_lock(VirtHost *host, const char *uuid, GError **error);
+
 /* EBUSY where a backup job runs. */
 bool domain_check_idle(VirtHost *host, const char *uuid, GError **error);
