@@ -8,6 +8,7 @@ FLEECEFS_TESTS_MUST_RUN=1 a skip is a failure.
 
 import contextlib
 import faulthandler
+import importlib
 import os
 import shutil
 import subprocess
@@ -29,6 +30,12 @@ HANG = float(os.environ.get(
     "FLEECEFS_TEST_HANG",
     "3600" if os.environ.get("FLEECEFS_TESTS_FULL") else "300"))
 MUST_RUN = os.environ.get("FLEECEFS_TESTS_MUST_RUN") == "1"
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Where there are several workers; not in them."""
+    return importlib.import_module("order").OneAhead(config, log)
 
 
 @pytest.hookimpl(hookwrapper=True)

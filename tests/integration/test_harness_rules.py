@@ -23,17 +23,34 @@ BODIES = {
                        "'WARNING: ThreadSanitizer: x')",
     "was skipped": "import pytest\n    pytest.skip('no reason')",
 }
+# the first of them ends when nearly all others have
+LONG = """
+import os
+import pytest
+from deadline import wait_for
+
+@pytest.mark.parametrize("number", range(40))
+def test_inner(number):
+    if number == 0:
+        wait_for(lambda: len(os.listdir("done")) == 38)
+    open(f"done/{number}", "w").close()
+"""
 
 
 def run_inner(tmp, body):
     """Run a test of that body under the real conftest.py."""
+    return run_file(tmp, f"def test_inner(tmp):\n    {body}\n")
+
+
+def run_file(tmp, text, *words):
+    """Run a file of tests so."""
     os.symlink(f"{HERE}/conftest.py", f"{tmp}/conftest.py")
     with open(f"{tmp}/test_inner.py", "w", encoding="utf-8") as file:
-        file.write(f"def test_inner(tmp):\n    {body}\n")
+        file.write(text)
     return subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider",
-         "test_inner.py"], cwd=tmp, check=False, stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT, text=True,
+         *words, "test_inner.py"], cwd=tmp, check=False,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         env={**os.environ, "PYTHONPATH": HERE, "FLEECEFS_TESTS_MUST_RUN": "1",
              "PYTHONDONTWRITEBYTECODE": "1"})
 
@@ -51,3 +68,11 @@ def test_rule(tmp, said):
     done = run_inner(tmp, BODIES[said])
     assert done.returncode == 1, done.stdout
     assert said in done.stdout
+
+
+def test_nothing_waits_for_a_long_test(tmp):
+    """But for the one that its worker has been given already."""
+    pytest.importorskip("xdist")
+    os.mkdir(f"{tmp}/done")
+    done = run_file(tmp, LONG, "-n", "2")
+    assert done.returncode == 0, done.stdout
