@@ -9,9 +9,11 @@ import pytest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 BODIES = {
-    "process left": "import subprocess\n"
+    # while it is in exec(2), it has no command line yet
+    "process left": "import subprocess, deadline, ours\n"
                     "    subprocess.Popen(['tail', '-f', tmp + '/x', "
-                    "'/dev/null'], stderr=subprocess.DEVNULL)",
+                    "'/dev/null'], stderr=subprocess.DEVNULL)\n"
+                    "    deadline.wait_for(lambda: ours.processes_of(tmp))",
     "mount left": "import subprocess\n"
                   "    subprocess.run(['mount', '-t', 'tmpfs', 'none', tmp],"
                   " check=True)",
