@@ -14,10 +14,10 @@ import statistics
 
 from deadline import DeadlinePassed, wait_for
 
-# What the allocators of GLib and libc take and give back at their own time:
-# an arena, a trimmed heap.  Over the 500 cycles between the middles of two
-# quarters of 1,000 it hides no leak of more than 2 KiB a cycle; a smaller
-# one is LeakSanitizer's.
+# What the allocators of GLib and libc take and keep: an arena, a heap that is
+# not trimmed.  Over the 500 cycles from a quarter of 1,000 to the one after the
+# next it hides no leak of more than 2 KiB a cycle; a smaller one is
+# LeakSanitizer's.
 SLACK = 1024
 
 
@@ -54,17 +54,14 @@ class Growth:
     def assert_none(self, *names):
         """None of these has more memory late than it had in the middle.
 
-        The first quarter is for pools and caches to fill.  In the second
-        one everything has been done many times, so how far the readings
-        are apart there is what they do by themselves: the last quarter's
-        median may be that much above the second's, and SLACK.
+        The first quarter is for pools and caches to fill.  The lowest reading
+        of a quarter counts: what allocators take and give back at their own
+        time is above it.
         """
         for name in names:
             kib = self.kib[name]
-            second, last = quarter(kib, 1), quarter(kib, 3)
-            grown = statistics.median(last) - statistics.median(second)
-            allowed = max(second) - min(second) + SLACK
-            assert grown <= allowed, (name, grown, allowed, kib)
+            grown = min(quarter(kib, 3)) - min(quarter(kib, 1))
+            assert grown <= SLACK, (name, grown, kib)
 
     def summary(self):
         """The readings in a line for each process, in KiB."""

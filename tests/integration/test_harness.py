@@ -11,6 +11,7 @@ import images
 import vmstate
 from deadline import DeadlinePassed
 from disk import Disk
+from growth import Growth
 from qmp import Qmp, QmpClosed, QmpError
 from qmpproxy import Fault, QmpProxy
 
@@ -217,3 +218,15 @@ def test_same_content_in_each_run(tmp):
     second = images.make("qcow2-backing", f"{tmp}/b")
     assert (images.content_sha(first, "qcow2")
             == images.content_sha(second, "qcow2"))
+
+
+def test_growth():
+    """What an allocator takes and gives back is no growth, and does not hide
+    a leak of 3 KiB a cycle in 1,000."""
+    use = Growth(one=os.getpid())
+    use.kib["one"] = [50000 + 97 * cycle % 900 for cycle in range(1000)]
+    use.assert_none("one")
+    use.kib["one"] = [kib + 3 * cycle
+                      for cycle, kib in enumerate(use.kib["one"])]
+    with pytest.raises(AssertionError):
+        use.assert_none("one")
