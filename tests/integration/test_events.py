@@ -228,9 +228,12 @@ def hangs(world):
 
 
 def assert_ends(world, sig):
-    """A cp that waits for QEMU is gone by a signal, as any process."""
+    """A cp that waits for QEMU is gone by a signal, as any process (which a
+    shell's background job would ignore)."""
     reader = subprocess.Popen(["cp", world.one.file(world.mnt, "sb"),
-                               "/dev/null"])
+                               "/dev/null"],
+                              preexec_fn=lambda: signal.signal(
+                                  sig, signal.SIG_DFL))
     try:
         wait_for(lambda: waits_for_fuse(reader.pid), what="a read under way")
         assert world.state() == "live"
