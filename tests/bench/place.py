@@ -18,10 +18,17 @@ def timed(command):
 
 
 def where_for(bench, name):
-    """A directory of its own for each feat."""
+    """A directory of its own, as long as the feat lasts."""
     path = os.path.join(bench.tmp, name)
     os.makedirs(path)
+    bench.places.append(path)
     return path
+
+
+def leave(bench):
+    """Take away what the feat has made: the next needs the room."""
+    while bench.places:
+        shutil.rmtree(bench.places.pop())
 
 
 def mount(bench, where, source, *words, scratch=True, **more):
