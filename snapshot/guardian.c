@@ -22,7 +22,7 @@ struct Guardian {
 typedef struct {
 	Guardian *guardian;
 	unsigned list;
-	UndoList *undo;
+	UndoList *undo; /* guarded by the guardian's lock */
 } Charge;
 
 Guardian *guardian_start(bool foreground, bool runs_programs, GError **error)
@@ -110,13 +110,17 @@ UndoList *guardian_undo_list(Guardian *guardian, const char *vm,
 {
 	Charge *charge = charge_new(guardian);
 	UndoMirror mirror = { mirror_added, mirror_dropped, charge };
+	UndoList *undo;
 
 	if (!tell(guardian, &(Message){ .kind = MESSAGE_LIST,
 		    .list = charge->list, .number = timeout_ms, .a = vm,
 		    .b = monitor->at, .c = monitor->uuid }, error))
 		return NULL;
-	charge->undo = undo_list_new(vm, &mirror);
-	return charge->undo;
+	undo = undo_list_new(vm, &mirror);
+	g_mutex_lock(&guardian->lock);
+	charge->undo = undo;
+	g_mutex_unlock(&guardian->lock);
+	return undo;
 }
 
 void guardian_announce_mountpoint(Guardian *guardian, const char *mountpoint)

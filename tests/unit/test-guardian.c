@@ -21,6 +21,7 @@
 #define PATIENT_MS 20000
 /* A test that takes longer is dead. */
 #define PATIENCE_S 60
+#define LISTS 100
 #define NOBODY "/nonexistent/qmp"
 
 #define CONT { "cont", NULL, RETURN("{}") }
@@ -376,6 +377,41 @@ static void test_mount_of_others(void)
 	check_mount(announce_what_others_mount, true);
 }
 
+/* --- several VMs at once --- */
+
+static gpointer make_lists(gpointer guardian)
+{
+	for (unsigned i = 0; i < LISTS; i++)
+		undo_list_free(new_list(guardian, NOBODY));
+	return NULL;
+}
+
+/* A guest is stopped while others' snapshots begin: for ThreadSanitizer. */
+static void test_side_by_side(void)
+{
+	Guardian *guardian = guardian_start(true, false, NULL);
+	UndoList *list;
+	GThread *others;
+	unsigned stop;
+	int status;
+
+	g_assert_nonnull(guardian);
+	list = new_list(guardian, NOBODY);
+	stop = add(list, UNDO_STOP, NULL);
+	others = g_thread_new("others", make_lists, guardian);
+	for (unsigned i = 0; i < LISTS; i++) {
+		open_window(guardian, list, stop, PATIENT_MS);
+		guardian_window_close(guardian, list, stop);
+	}
+	g_thread_join(others);
+	undo_list_drop(list, stop);
+	undo_list_free(list);
+	guardian_free(guardian);
+	g_assert_cmpint(wait(&status), >, 0);
+	g_assert_true(WIFEXITED(status));
+	g_assert_cmpint(WEXITSTATUS(status), ==, 0);
+}
+
 /* --- the guardian dies --- */
 
 static pid_t only_child(void)
@@ -447,6 +483,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/guardian/window/two", test_two_windows);
 	g_test_add_func("/guardian/mount/killed", test_killed_while_mounting);
 	g_test_add_func("/guardian/mount/of-others", test_mount_of_others);
+	g_test_add_func("/guardian/side-by-side", test_side_by_side);
 	g_test_add_func("/guardian/dies", test_guardian_dies);
 	return g_test_run();
 }
