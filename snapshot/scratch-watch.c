@@ -230,15 +230,19 @@ ScratchWatch *scratch_watch_new(VmSet *set, const Settings *settings)
 	return watch;
 }
 
-void scratch_watch_free(ScratchWatch *watch)
+void scratch_watch_stop(ScratchWatch *watch)
 {
-	if (!watch)
-		return;
 	g_mutex_lock(&watch->lock);
 	watch->stop = true;
 	g_cond_signal(&watch->wake);
 	g_mutex_unlock(&watch->lock);
 	g_thread_join(watch->thread);
+}
+
+void scratch_watch_free(ScratchWatch *watch)
+{
+	if (!watch)
+		return;
 	g_mutex_clear(&watch->lock);
 	g_cond_clear(&watch->wake);
 	g_free(watch);

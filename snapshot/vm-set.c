@@ -15,7 +15,7 @@ struct VmSet {
 	Source *source;
 	VmContext context;
 	GThreadPool *workers;
-	ScratchWatch *watch; /* NULL in the end */
+	ScratchWatch *watch; /* const once the set is made; NULL before */
 
 	GMutex lock;
 	unsigned open;       /* orders that have not ended; lock */
@@ -43,7 +43,7 @@ static void carry_out(gpointer data, gpointer opaque)
 	switch (order->verb) {
 	case VM_TAKE:
 		if (vm_take(order->vm, &error) &&
-		    vm_needs_scratch(order->vm) && set->watch)
+		    vm_needs_scratch(order->vm))
 			scratch_watch_wake(set->watch);
 		break;
 	case VM_COMMIT:
@@ -289,9 +289,11 @@ void vm_set_free(VmSet *set)
 	if (!set)
 		return;
 	stop_hosts(set);
-	g_clear_pointer(&set->watch, scratch_watch_free);
+	if (set->watch)
+		scratch_watch_stop(set->watch);
 	if (set->workers)
 		end_workers(set);
+	scratch_watch_free(set->watch);
 	g_hash_table_unref(set->vms);
 	g_ptr_array_unref(set->retired);
 	g_hash_table_unref(set->present);

@@ -24,7 +24,11 @@ typedef struct ScratchWatch ScratchWatch;
 /* settings and the set outlive it. */
 ScratchWatch *scratch_watch_new(VmSet *set, const Settings *settings);
 
-/* Ends the thread; what it has ordered may still be under way. */
+/* Ends the thread; what it has ordered may still be under way, and so may
+ * those who call scratch_watch_wake(). */
+void scratch_watch_stop(ScratchWatch *watch);
+
+/* Of one that was stopped, or NULL. */
 void scratch_watch_free(ScratchWatch *watch);
 
 /* A snapshot has been taken.  Any thread. */

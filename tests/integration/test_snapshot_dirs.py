@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Snapshots as directories: mkdir, rmdir, the control file, and pauses."""
 
+import concurrent.futures
+import glob
 import mmap
 import os
+import signal
 import subprocess
 
 import pytest
@@ -10,7 +13,9 @@ import pytest
 import guest
 import images
 import scene
+from deadline import wait_for
 from files import error_of, read_at
+from qmpproxy import Fault, QmpProxy
 
 
 @pytest.fixture
@@ -224,3 +229,33 @@ def test_a_running_vm_runs_again(tmp, vm_factory, mount_factory, method):
         guest.wait_progress(living.vm, "vb")
         living.assert_as_before()
     mnt.umount()
+
+
+def threads_of(pid):
+    """What its threads are called."""
+    names = []
+    for path in glob.glob(f"/proc/{pid}/task/*/comm"):
+        with open(path, encoding="ascii") as file:
+            names.append(file.read().rstrip("\n"))
+    return names
+
+
+def test_end_while_one_is_taken(tmp, vm_factory, mount_factory):
+    """It is taken, and released, before the daemon ends.  The watch over
+    scratch, which is told of it, ends before: for the sanitizers."""
+    one = scene.build(tmp, vm_factory)
+    with QmpProxy(f"{tmp}/proxy.qmp", one.vm.qmp_path) as proxy, \
+         concurrent.futures.ThreadPoolExecutor() as pool:
+        mnt = mount_factory(proxy.path, "snapshot=mkdir")
+        assert "scratch-watch" in threads_of(mnt.pid)
+        proxy.arm(Fault("hold", "block-export-add"))
+        made = pool.submit(error_of, os.mkdir, mnt.join("proxy"))
+        wait_for(lambda: proxy.struck, what="the set-up")
+        os.kill(mnt.pid, signal.SIGTERM)
+        wait_for(lambda: "scratch-watch" not in threads_of(mnt.pid),
+                 what="the end of the watch")
+        proxy.disarm()
+        assert made.result() == "none"
+        mnt.wait_gone()
+        assert "block-export-del" in proxy.log
+    one.assert_as_before()
