@@ -6,8 +6,8 @@
 
 #include <glib.h>
 
-static enum log_target log_target;
-static bool log_debug;
+static gint log_target; /* enum log_target; atomic */
+static gint log_debug;  /* atomic */
 
 static int syslog_priority(GLogLevelFlags level)
 {
@@ -54,9 +54,9 @@ static GLogWriterOutput write_log(GLogLevelFlags level, const GLogField *fields,
 {
 	g_autofree char *message = log_line(field_message(fields, n_fields));
 
-	if ((level & G_LOG_LEVEL_DEBUG) && !log_debug)
+	if ((level & G_LOG_LEVEL_DEBUG) && !g_atomic_int_get(&log_debug))
 		return G_LOG_WRITER_HANDLED;
-	if (log_target == LOG_TARGET_SYSTEM)
+	if (g_atomic_int_get(&log_target) == LOG_TARGET_SYSTEM)
 		syslog(syslog_priority(level), "%s", message);
 	else
 		fprintf(stderr, "fleecefs: %s\n", message);
@@ -67,10 +67,10 @@ void log_init(enum log_target target, bool debug)
 {
 	static bool installed;
 
-	log_target = target;
-	log_debug = debug;
 	if (target == LOG_TARGET_SYSTEM)
 		openlog("fleecefs", LOG_PID, LOG_DAEMON);
+	g_atomic_int_set(&log_debug, debug);
+	g_atomic_int_set(&log_target, (gint)target);
 	/* GLib takes a writer once in the life of a process */
 	if (!installed)
 		g_log_set_writer_func(write_log, NULL, NULL);

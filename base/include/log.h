@@ -16,8 +16,8 @@ enum log_target {
 };
 
 /*
- * Sets where lines go; may be called again to move them.  debug lets g_debug()
- * lines through as well.  Call it where no other thread is logging.
+ * Sets where lines go; may be called again to move them, by the main thread,
+ * while others log.  debug lets g_debug() lines through as well.
  */
 void log_init(enum log_target target, bool debug);
 
