@@ -9,18 +9,9 @@
  * its locks inside of GLib: what is pushed is told of at both ends.  So is the
  * end of what a g_atomic_rc_box holds, or a reference counter guards.
  */
-#include <dlfcn.h>
-#include <stdint.h>
+#include "tsan-real.h"
 
-#include <glib.h>
 #include <sanitizer/tsan_interface.h>
-
-#define REAL(name)                                                             \
-	static __typeof__(&name) real;                                         \
-	if (!__atomic_load_n(&real, __ATOMIC_RELAXED))                         \
-		__atomic_store_n(&real,                                        \
-			(__typeof__(&name))(uintptr_t)dlsym(RTLD_NEXT, #name), \
-			__ATOMIC_RELAXED)
 
 void g_mutex_init(GMutex *mutex)
 {
