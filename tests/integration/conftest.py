@@ -77,7 +77,7 @@ def tmp():
     faulthandler.cancel_dump_traceback_later()
     leftovers = _leftovers(path)
     _remove(path)
-    assert not leftovers, leftovers
+    assert not leftovers, "\n".join(leftovers)
 
 
 @pytest.fixture
