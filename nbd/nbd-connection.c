@@ -246,8 +246,10 @@ void nbd_connection_issue(
 	g_queue_push_tail_link(&connection->in_flight, &request->link);
 	connection->awaited += reply_size(request);
 	/* A cookie only says that libnbd has queued it: it may have failed
-	 * and completed already.  Without one nothing was or will be called. */
-	if (send_request(connection, request) < 0) {
+	 * and completed already, and what is returned then was read from
+	 * memory that libnbd (1.14) had freed.  One that has not completed,
+	 * and has no cookie, never will. */
+	if (send_request(connection, request) < 0 && request->connection) {
 		int errnum = nbd_get_errno();
 
 		check_alive(connection);
