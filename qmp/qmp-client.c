@@ -20,6 +20,8 @@ struct QmpClient {
 	const QmpCarrier *carrier; /* who has a connection */
 	void *opaque;              /* the carrier's */
 	unsigned timeout_ms;
+	int64_t several_end;       /* monotonic us: when the rest of several
+				    * commands has to be carried out; or 0 */
 	bool lost; /* after a failure that was no refusal */
 	unsigned major, minor, micro;
 	char *version_text;
@@ -59,11 +61,19 @@ static json_object *parse_reply(const char *text, GError **error)
 	return reply;
 }
 
+static unsigned carrier_ms(const QmpClient *client)
+{
+	int64_t left_us = client->several_end - g_get_monotonic_time();
+
+	return client->several_end ? (unsigned)MAX(left_us / 1000, 1) :
+				     client->timeout_ms;
+}
+
 static json_object *have_carried(QmpClient *client, const char *command,
 	json_object *message, int fd, GError **error)
 {
 	g_autofree char *reply = client->carrier->run(client->opaque, command,
-		qmp_json_text(message), fd, client->timeout_ms, error);
+		qmp_json_text(message), fd, carrier_ms(client), error);
 
 	return reply ? parse_reply(reply, error) : NULL;
 }
@@ -197,7 +207,9 @@ static bool take_each(QmpClient *client, const char *command,
 		if (!value && done)
 			*failed = i;
 		done = done && value;
+		client->several_end = deadline;
 	}
+	client->several_end = 0;
 	return done;
 }
 
