@@ -51,6 +51,7 @@ typedef struct {
 	/* Where the disks are shown; NULL: not there yet, or not that way. */
 	char *socket;           /* path */
 	DomainRemote *remote;   /* on another machine */
+	bool foreign_scratch;   /* libvirt makes it: QEMU cannot have ours */
 	ImageHost *images;      /* of one that is off */
 	gint64 paused_since;    /* monotonic us; 0: we have stopped nobody */
 	unsigned pause_undo;
@@ -72,16 +73,18 @@ bool domain_plan_size(DomainBuild *build, DomainDisk *disk, GError **error);
  * checkpoint; may be called again. */
 bool domain_plan_chain(DomainBuild *build, GError **error);
 
-/* The scratch of the chosen disks, on this machine: its undo, */
+/* The scratch of the chosen disks, on this machine: its undo, if its filesystem
+ * answers; */
 bool domain_scratch_note(DomainBuild *build, GError **error);
-/* its images, anew for each try: what is in them covers what is below; */
+/* whether it is us who make it; */
+bool domain_scratch_is_ours(const DomainBuild *build);
+/* its images, where it is, anew for each try: what is in them covers what is
+ * below.  Its filesystem may hang, so no guest must stand still; */
 bool domain_scratch_make(const DomainBuild *build, GError **error);
-void domain_scratch_remove(const DomainBuild *build);
-/* whether the message is that QEMU cannot open them: libvirt may live in a
- * mount namespace of its own, or leave the owners of files alone and run QEMU
- * as another user; */
-bool domain_scratch_is_out_of_reach(const DomainBuild *build,
-	const char *message);
+/* has libvirt make it, where the message is that QEMU cannot open ours: libvirt
+ * may live in a mount namespace of its own, or leave the owners of files alone
+ * and run QEMU as another user; */
+bool domain_scratch_leave(DomainBuild *build, const char *message);
 /* and a descriptor through which its use is looked at; -1: none. */
 int domain_scratch_open(const DomainBuild *build, const DomainDisk *disk);
 

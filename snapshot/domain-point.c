@@ -14,8 +14,8 @@
  * whoever may connect. */
 #define BITMAP "fleecefs"
 
-/* How long a guest may stand still, and how this is spent: libvirt makes the
- * scratch images in it. */
+/* How long a guest may stand still, and how this is spent: where libvirt makes
+ * the scratch images, it does in it. */
 #define PAUSE_LIMIT_MS 9000
 #define STOP_MS 2000
 #define BEGIN_MS 5000
@@ -302,36 +302,12 @@ static void say_who_serves(GError **error)
 	(*error)->message = message;
 }
 
-/* On another machine it is libvirt that makes the scratch, and here where QEMU
- * cannot have ours. */
-static bool begin_with_scratch(DomainBuild *build, VirtBackup *backup,
-	GError **error)
-{
-	g_autoptr(GError) failure = NULL;
-
-	backup->scratch_made = !build->remote;
-	if (backup->scratch_made && !domain_scratch_make(build, error))
-		return false;
-	if (virt_backup_begin(build->virt, uuid_of(build), backup, &failure))
-		return true;
-	if (!backup->scratch_made ||
-	    !domain_scratch_is_out_of_reach(build, failure->message)) {
-		g_propagate_error(error, g_steal_pointer(&failure));
-		return false;
-	}
-	g_message("VM %s: libvirt makes the scratch: %s", build->request->vm,
-		failure->message);
-	domain_scratch_remove(build);
-	backup->scratch_made = false;
-	return virt_backup_begin(build->virt, uuid_of(build), backup, error);
-}
-
 static bool begin_job(DomainBuild *build, GError **error)
 {
 	g_autofree VirtBackupDisk *disks = list_disks(build);
 	g_autofree char *description = build->next ?
 		domain_checkpoint_description(build->next) : NULL;
-	VirtBackup backup = {
+	const VirtBackup backup = {
 		.socket = build->socket,
 		.address = build->remote ?
 			domain_remote_address(build->remote) : NULL,
@@ -341,10 +317,11 @@ static bool begin_job(DomainBuild *build, GError **error)
 		.description = description,
 		.disks = disks,
 		.n_disks = build->disks->len,
+		.scratch_made = domain_scratch_is_ours(build),
 		.timeout_ms = begin_ms(build),
 	};
 
-	if (begin_with_scratch(build, &backup, error))
+	if (virt_backup_begin(build->virt, uuid_of(build), &backup, error))
 		return true;
 	say_who_serves(error);
 	return false;
@@ -402,10 +379,23 @@ static void distrust_bases(DomainBuild *build, const char *message)
 	}
 }
 
-/* Each time another disk becomes a full one, so that it ends. */
+/* Each time another disk becomes a full one, and once the scratch libvirt's, so
+ * that it ends. */
+static bool plan_otherwise(DomainBuild *build, const GError *failure)
+{
+	if (domain_scratch_leave(build, failure->message))
+		return true;
+	if (!g_error_matches(failure, FLEECE_ERROR, EUCLEAN) ||
+	    !needs_pause(build))
+		return false;
+	g_message("VM %s: %s", build->request->vm, failure->message);
+	distrust_bases(build, failure->message);
+	return true;
+}
+
 static bool find_point(DomainBuild *build, GError **error)
 {
-	for (guint tries = 0; tries <= build->disks->len; tries++) {
+	for (guint tries = 0; tries <= build->disks->len + 1; tries++) {
 		g_autoptr(GError) failure = NULL;
 
 		if (!domain_plan_chain(build, error) ||
@@ -413,13 +403,12 @@ static bool find_point(DomainBuild *build, GError **error)
 			return false;
 		if (try_everywhere(build, &failure))
 			return true;
-		if (!g_error_matches(failure, FLEECE_ERROR, EUCLEAN) ||
-		    !needs_pause(build)) {
+		if (!plan_otherwise(build, failure)) {
 			g_propagate_error(error, g_steal_pointer(&failure));
 			return false;
 		}
-		g_message("VM %s: %s", build->request->vm, failure->message);
-		distrust_bases(build, failure->message);
+		if (!domain_scratch_make(build, error))
+			return false;
 	}
 	fleece_set_error(error, EIO, "libvirt finds no bitmap to be good");
 	return false;
@@ -437,7 +426,8 @@ bool domain_point(DomainBuild *build, GError **error)
 		note_undo(build, UNDO_IO_ERROR, NULL, NULL, error) &&
 		note_undo(build, UNDO_BACKUP, build->owner->session, NULL,
 			error) &&
-		freeze(build, error) && find_point(build, error) &&
+		domain_scratch_make(build, error) && freeze(build, error) &&
+		find_point(build, error) &&
 		end_freeze(build, error) && end_note(build, error);
 }
 

@@ -7,9 +7,16 @@
 #include <unistd.h>
 
 #include "scratch-image.h"
+#include "scratch-probe.h"
 
 bool domain_scratch_note(DomainBuild *build, GError **error)
 {
+	const Settings *settings = build->request->settings;
+
+	/* else the undo would hang, too */
+	if (!scratch_check_answers(settings->scratch, settings->timeout_ms,
+		    error))
+		return false;
 	for (guint i = 0; i < build->disks->len; i++) {
 		DomainDisk *disk = build->disks->pdata[i];
 
@@ -21,9 +28,25 @@ bool domain_scratch_note(DomainBuild *build, GError **error)
 	return true;
 }
 
+bool domain_scratch_is_ours(const DomainBuild *build)
+{
+	return !build->remote && !build->foreign_scratch;
+}
+
+static void remove_all(const DomainBuild *build)
+{
+	for (guint i = 0; i < build->disks->len; i++) {
+		const DomainDisk *disk = build->disks->pdata[i];
+
+		unlink(disk->scratch);
+	}
+}
+
 bool domain_scratch_make(const DomainBuild *build, GError **error)
 {
-	domain_scratch_remove(build);
+	if (!domain_scratch_is_ours(build))
+		return true;
+	remove_all(build);
 	for (guint i = 0; i < build->disks->len; i++) {
 		const DomainDisk *disk = build->disks->pdata[i];
 
@@ -34,17 +57,7 @@ bool domain_scratch_make(const DomainBuild *build, GError **error)
 	return true;
 }
 
-void domain_scratch_remove(const DomainBuild *build)
-{
-	for (guint i = 0; i < build->disks->len; i++) {
-		const DomainDisk *disk = build->disks->pdata[i];
-
-		unlink(disk->scratch);
-	}
-}
-
-bool domain_scratch_is_out_of_reach(const DomainBuild *build,
-	const char *message)
+static bool is_out_of_reach(const DomainBuild *build, const char *message)
 {
 	bool found = false;
 
@@ -56,6 +69,17 @@ bool domain_scratch_is_out_of_reach(const DomainBuild *build,
 		found = found || strstr(message, words);
 	}
 	return found;
+}
+
+bool domain_scratch_leave(DomainBuild *build, const char *message)
+{
+	if (!domain_scratch_is_ours(build) || !is_out_of_reach(build, message))
+		return false;
+	g_message("VM %s: libvirt makes the scratch: %s", build->request->vm,
+		message);
+	remove_all(build);
+	build->foreign_scratch = true;
+	return true;
 }
 
 int domain_scratch_open(const DomainBuild *build, const DomainDisk *disk)

@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The images in which a job of libvirt's keeps old blocks."""
+
+import contextlib
+import os
+
+import pytest
+
+import files
+from libvirtd import Libvirtd
+from loopdisk import LoopDisk
+from test_libvirt import drive
+from test_libvirt_chain import CHAIN, night
+
+
+@pytest.mark.parametrize("words", [[], [CHAIN]], ids=["full", "increment"])
+def test_frozen_before_the_set_up(tmp, libvirt_cache, mount_factory, words):
+    """Nothing is begun: a guest that is stopped would wait for it, too."""
+    with contextlib.ExitStack() as stack:
+        # before libvirtd, which sees no mount of later
+        disk = stack.enter_context(LoopDisk(tmp))
+        libvirt = stack.enter_context(Libvirtd(tmp, libvirt_cache))
+        domain = libvirt.start("web01", [drive(tmp, "vda")])
+        if words:
+            night(mount_factory, libvirt)
+        before = domain.state()
+        mnt = mount_factory(libvirt.uri, f"scratch={disk.path}", "timeout=2",
+                            "snapshot=mkdir", *words, name="frozen")
+        with disk.frozen():
+            assert files.error_of(os.mkdir, mnt.join("web01")) == "ETIMEDOUT"
+            assert "does not answer" in mnt.vm_status("web01")["error"]
+            assert domain.state() == before
+        os.mkdir(mnt.join("web01"))
+        os.rmdir(mnt.join("web01"))
+        mnt.umount()
+        assert domain.state() == before
