@@ -2,6 +2,7 @@
 #include "domain-undo.h"
 
 #include <errno.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "domain-chain.h"
@@ -74,9 +75,13 @@ static bool resume_from(VirtHost *host, const Undo *undo,
 
 static bool undo_file(const Undo *undo, GError **error)
 {
-	if (unlink(undo->a) == 0 || errno == ENOENT)
+	int failure = unlink(undo->a) < 0 ? errno : 0;
+	struct stat st;
+
+	/* EROFS comes before ENOENT */
+	if (!failure || (lstat(undo->a, &st) < 0 && errno == ENOENT))
 		return true;
-	fleece_set_error_errno(error, errno, "unlink %s", undo->a);
+	fleece_set_error_errno(error, failure, "unlink %s", undo->a);
 	return false;
 }
 

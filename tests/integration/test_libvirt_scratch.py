@@ -3,6 +3,7 @@
 
 import contextlib
 import os
+import subprocess
 
 import pytest
 
@@ -32,5 +33,25 @@ def test_frozen_before_the_set_up(tmp, libvirt_cache, mount_factory, words):
             assert domain.state() == before
         os.mkdir(mnt.join("web01"))
         os.rmdir(mnt.join("web01"))
+        mnt.umount()
+        assert domain.state() == before
+
+
+def test_read_only(tmp, libvirt_cache, mount_factory):
+    """What could not be made need not be removed."""
+    scratch = f"{tmp}/scratch"
+    os.mkdir(scratch)
+    with contextlib.ExitStack() as stack:
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none",
+                        scratch], check=True)
+        stack.callback(subprocess.run, ["umount", "-l", scratch], check=True)
+        libvirt = stack.enter_context(Libvirtd(tmp, libvirt_cache))
+        domain = libvirt.start("web01", [drive(tmp, "vda")])
+        before = domain.state()
+        mnt = mount_factory(libvirt.uri, f"scratch={scratch}",
+                            "snapshot=mkdir")
+        subprocess.run(["mount", "-o", "remount,ro", scratch], check=True)
+        assert files.error_of(os.mkdir, mnt.join("web01")) == "EROFS"
+        assert "undo" not in mnt.stderr(), mnt.stderr()
         mnt.umount()
         assert domain.state() == before
