@@ -85,7 +85,9 @@ bool domain_scratch_make(const DomainBuild *build, GError **error);
  * may live in a mount namespace of its own, or leave the owners of files alone
  * and run QEMU as another user; */
 bool domain_scratch_leave(DomainBuild *build, const char *message);
-/* and a descriptor through which its use is looked at; -1: none. */
+/* and a descriptor through which its use is looked at; -1: none.  QEMU has ours
+ * open by then, and it loses its name: libvirt would not remove it if all of us
+ * died. */
 int domain_scratch_open(const DomainBuild *build, const DomainDisk *disk);
 
 /* The instant: from its return on the job runs and shows it. */

@@ -87,6 +87,8 @@ int domain_scratch_open(const DomainBuild *build, const DomainDisk *disk)
 	int fd = build->socket ?
 		open(disk->scratch, O_RDONLY | O_CLOEXEC | O_NOFOLLOW) : -1;
 
+	if (fd >= 0 && domain_scratch_is_ours(build))
+		unlink(disk->scratch);
 	if (fd < 0 && build->socket)
 		g_message("disk %s: how much scratch it takes cannot be seen: "
 			"%s: %s", disk->disk->target, disk->scratch,

@@ -54,7 +54,8 @@ def hang_in_the_midst(domain, directory, scratch):
     with ThreadPoolExecutor(1) as maker:
         while True:
             made = maker.submit(files.error_of, os.mkdir, directory)
-            wait_for(lambda: os.listdir(scratch), what="the scratch")
+            wait_for(lambda m=made: os.listdir(scratch) or m.done(),
+                     what="the scratch")
             os.kill(domain.pid, signal.SIGSTOP)
             if made.result() != "none":
                 return made.result()

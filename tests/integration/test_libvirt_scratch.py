@@ -3,11 +3,13 @@
 
 import contextlib
 import os
+import signal
 import subprocess
 
 import pytest
 
 import files
+from deadline import wait_for
 from libvirtd import Libvirtd
 from loopdisk import LoopDisk
 from test_libvirt import drive
@@ -35,6 +37,26 @@ def test_frozen_before_the_set_up(tmp, libvirt_cache, mount_factory, words):
         os.rmdir(mnt.join("web01"))
         mnt.umount()
         assert domain.state() == before
+
+
+@pytest.mark.parametrize("how", ["destroyed", "killed"])
+def test_all_die(tmp, libvirt, mount_factory, how):
+    """Nobody is left who would remove the old blocks of a guest."""
+    scratch = f"{tmp}/scratch"
+    os.mkdir(scratch)
+    domain = libvirt.start("web01", [drive(tmp, "vda")])
+    mnt = mount_factory(libvirt.uri, f"scratch={scratch}")
+    domain.write("vda", 0, 65536, 0x22)
+    assert mnt.disk_status("web01", "vda")["scratch_bytes"] > 0
+    mnt.kill()
+    wait_for(lambda: not mnt.processes(), what="all to be dead")
+    subprocess.run(["umount", "-l", mnt.path], check=True)
+    if how == "killed":
+        os.kill(domain.pid, signal.SIGKILL)
+    else:
+        domain.virsh("destroy")
+    wait_for(lambda: domain.domstate().startswith("shut"), what="its end")
+    assert not os.listdir(scratch)
 
 
 def test_read_only(tmp, libvirt_cache, mount_factory):
