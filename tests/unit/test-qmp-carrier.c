@@ -121,8 +121,8 @@ static void test_failures(Carrier *carrier, gconstpointer bad)
 	g_assert_cmpuint(carrier->n, ==, 3);
 }
 
-/* One after the other, and those after one that is refused, too; all in the time
- * of one: the guest may stand still. */
+/* One after the other, and those after one that is refused, too; all in the
+ * time of one: the guest may stand still. */
 static void test_several(Carrier *carrier, gconstpointer unused)
 {
 	static const QmpDrive drives[] = { { "a", "n" }, { "b", "n" } };
