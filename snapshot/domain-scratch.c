@@ -28,9 +28,11 @@ bool domain_scratch_note(DomainBuild *build, GError **error)
 	return true;
 }
 
+/* libvirt gives it to whom QEMU runs as, and then only root can remove it
+ * wherever it is. */
 bool domain_scratch_is_ours(const DomainBuild *build)
 {
-	return !build->remote && !build->foreign_scratch;
+	return !build->remote && !build->foreign_scratch && geteuid() == 0;
 }
 
 static void remove_all(const DomainBuild *build)
