@@ -20,8 +20,6 @@ struct QmpClient {
 	const QmpCarrier *carrier; /* who has a connection */
 	void *opaque;              /* the carrier's */
 	unsigned timeout_ms;
-	int64_t several_end;       /* monotonic us: when the rest of several
-				    * commands has to be carried out; or 0 */
 	bool lost; /* after a failure that was no refusal */
 	unsigned major, minor, micro;
 	char *version_text;
@@ -61,75 +59,52 @@ static json_object *parse_reply(const char *text, GError **error)
 	return reply;
 }
 
-static unsigned carrier_ms(const QmpClient *client)
-{
-	int64_t left_us = client->several_end - g_get_monotonic_time();
-
-	return client->several_end ? (unsigned)MAX(left_us / 1000, 1) :
-				     client->timeout_ms;
-}
-
 static json_object *have_carried(QmpClient *client, const char *command,
 	json_object *message, int fd, GError **error)
 {
 	g_autofree char *reply = client->carrier->run(client->opaque, command,
-		qmp_json_text(message), fd, carrier_ms(client), error);
+		qmp_json_text(message), fd, client->timeout_ms, error);
 
 	return reply ? parse_reply(reply, error) : NULL;
 }
 
-/* One that has failed is of no more use. */
-static void lose(QmpClient *client, const char *command, GError *failure,
-	GError **error)
+static json_object *converse_over_socket(QmpClient *client,
+	json_object *message, int fd, int64_t deadline, GError **error)
 {
-	client->lost = true;
-	if (client->stream && is_timeout(failure)) {
-		g_clear_error(&failure);
-		fleece_set_error(&failure, ETIMEDOUT, "no answer within %u ms",
+	json_object *reply = NULL;
+	GError *local = NULL;
+
+	reply = qmp_stream_converse(client->stream, message, fd, deadline,
+		&local);
+	if (is_timeout(local)) {
+		g_clear_error(&local);
+		fleece_set_error(&local, ETIMEDOUT, "no answer within %u ms",
 			client->timeout_ms);
 	}
-	g_propagate_prefixed_error(error, failure, "%s: ", command);
+	if (local)
+		g_propagate_error(error, local);
+	return reply;
 }
 
-static bool check_connection(const QmpClient *client, GError **error)
+/* Sends message and returns the reply to it. */
+static json_object *converse(QmpClient *client, const char *command,
+	json_object *message, int fd, int64_t deadline, GError **error)
 {
+	json_object *reply = NULL;
+	GError *local = NULL;
+
 	if (client->lost)
-		fleece_set_error(error, ECONNRESET,
+		fleece_set_error(&local, ECONNRESET,
 			"the connection is lost since a command failed");
-	return !client->lost;
-}
-
-/* A carrier has it carried out when the reply is taken. */
-static bool send_message(QmpClient *client, const char *command,
-	json_object *message, int fd, int64_t deadline, GError **error)
-{
-	GError *failure = NULL;
-
-	if (check_connection(client, &failure) && (!client->stream ||
-		qmp_stream_send(client->stream, message, fd, deadline,
-			&failure)))
-		return true;
-	lose(client, command, failure, error);
-	return false;
-}
-
-/* What the reply to a message that was sent returns. */
-static json_object *take_reply(QmpClient *client, const char *command,
-	json_object *message, int fd, int64_t deadline, GError **error)
-{
-	g_autoptr(json_object) reply = NULL;
-	GError *failure = NULL;
-
-	if (!check_connection(client, &failure))
-		reply = NULL;
 	else if (client->stream)
-		reply = qmp_stream_receive(client->stream, message, deadline,
-			&failure);
+		reply = converse_over_socket(client, message, fd, deadline,
+			&local);
 	else
-		reply = have_carried(client, command, message, fd, &failure);
+		reply = have_carried(client, command, message, fd, &local);
 	if (reply)
-		return qmp_reply_return(command, reply, error);
-	lose(client, command, failure, error);
+		return reply;
+	client->lost = true;
+	g_propagate_prefixed_error(error, local, "%s: ", command);
 	return NULL;
 }
 
@@ -138,11 +113,12 @@ static json_object *execute_until(QmpClient *client, const char *command,
 {
 	g_autoptr(json_object) message = make_message(command, arguments,
 		error);
+	g_autoptr(json_object) reply = NULL;
 
-	return message && send_message(client, command, message, fd, deadline,
-		error) ?
-		take_reply(client, command, message, fd, deadline, error) :
-		NULL;
+	if (!message)
+		return NULL;
+	reply = converse(client, command, message, fd, deadline, error);
+	return reply ? qmp_reply_return(command, reply, error) : NULL;
 }
 
 json_object *qmp_execute(QmpClient *client, const char *command,
@@ -159,72 +135,6 @@ bool qmp_execute_void(QmpClient *client, const char *command,
 		QMP_NO_FD, error);
 
 	return value;
-}
-
-static GPtrArray *make_messages(const char *command, GPtrArray *arguments,
-	GError **error)
-{
-	g_autoptr(GPtrArray) messages = qmp_json_list();
-
-	for (guint i = 0; i < arguments->len; i++) {
-		json_object *message = make_message(command,
-			json_object_get(arguments->pdata[i]), error);
-
-		if (!message)
-			return NULL;
-		g_ptr_array_add(messages, message);
-	}
-	return g_steal_pointer(&messages);
-}
-
-static bool send_each(QmpClient *client, const char *command,
-	const GPtrArray *messages, int64_t deadline, guint *failed,
-	GError **error)
-{
-	for (guint i = 0; i < messages->len; i++) {
-		if (send_message(client, command, messages->pdata[i],
-			    QMP_NO_FD, deadline, error))
-			continue;
-		*failed = i;
-		return false;
-	}
-	return true;
-}
-
-/* All are taken, also after one that is a refusal: it is the first that
- * counts. */
-static bool take_each(QmpClient *client, const char *command,
-	const GPtrArray *messages, int64_t deadline, guint *failed,
-	GError **error)
-{
-	bool done = true;
-
-	for (guint i = 0; i < messages->len; i++) {
-		g_autoptr(json_object) value = take_reply(client, command,
-			messages->pdata[i], QMP_NO_FD, deadline,
-			done ? error : NULL);
-
-		if (!value && done)
-			*failed = i;
-		done = done && value;
-		client->several_end = deadline;
-	}
-	client->several_end = 0;
-	return done;
-}
-
-bool qmp_execute_each(QmpClient *client, const char *command,
-	GPtrArray *arguments, guint *failed, GError **error)
-{
-	int64_t deadline = qmp_deadline(client->timeout_ms);
-	g_autoptr(GPtrArray) messages = make_messages(command, arguments,
-		error);
-
-	*failed = 0;
-	return messages &&
-		send_each(client, command, messages, deadline, failed,
-			error) &&
-		take_each(client, command, messages, deadline, failed, error);
 }
 
 static bool parse_number(const char *command, json_object *version,

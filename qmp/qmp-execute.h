@@ -30,15 +30,6 @@ bool qmp_execute_void(QmpClient *client, const char *command,
 	json_object *arguments, GError **error);
 
 /*
- * Runs command for each of arguments (json_objects, the caller's), within the
- * time limit of one.  All are sent before the first reply is waited for: QEMU
- * carries them out in their order, and those after one that fails, too.
- * *failed is the first that did.  Without a descriptor.
- */
-bool qmp_execute_each(QmpClient *client, const char *command,
-	GPtrArray *arguments, guint *failed, GError **error);
-
-/*
  * Waits until QEMU says something or a short while went by, to look at its
  * state again then: an event has no id, and the one we wait for may have
  * been sent to another client.

@@ -14,16 +14,6 @@ json_object *qmp_strings(const char *key, ...)
 	return object;
 }
 
-static void put(gpointer object)
-{
-	json_object_put(object);
-}
-
-GPtrArray *qmp_json_list(void)
-{
-	return g_ptr_array_new_with_free_func(put);
-}
-
 const char *qmp_json_text(json_object *object)
 {
 	return json_object_to_json_string_ext(object,

@@ -11,8 +11,5 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(json_tokener, json_tokener_free)
 /* An object of strings: key, value, key, value, ... NULL. */
 json_object *qmp_strings(const char *key, ...) G_GNUC_NULL_TERMINATED;
 
-/* A new list of objects, which are let go with it. */
-GPtrArray *qmp_json_list(void);
-
 /* It as one line, which lives as long as nobody asks again. */
 const char *qmp_json_text(json_object *object);

@@ -54,28 +54,12 @@ char *qmp_qom_get_string(QmpClient *client, const char *path,
 	return reply ? g_strdup(json_object_get_string(reply)) : NULL;
 }
 
-static json_object *drive_arguments(const char *path, const char *node)
-{
-	return qmp_strings("path", path, "property", "drive", "value", node,
-		NULL);
-}
-
 bool qmp_qom_set_drive(QmpClient *client, const char *path, const char *node,
 	GError **error)
 {
 	return qmp_execute_void(client, "qom-set",
-		drive_arguments(path, node), error);
-}
-
-bool qmp_qom_set_drives(QmpClient *client, const QmpDrive *drives, size_t n,
-	guint *failed, GError **error)
-{
-	g_autoptr(GPtrArray) arguments = qmp_json_list();
-
-	for (size_t i = 0; i < n; i++)
-		g_ptr_array_add(arguments, drive_arguments(drives[i].path,
-			drives[i].node));
-	return qmp_execute_each(client, "qom-set", arguments, failed, error);
+		qmp_strings("path", path, "property", "drive", "value", node,
+			NULL), error);
 }
 
 static gpointer parse_name(const char *command, json_object *element,

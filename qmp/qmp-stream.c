@@ -108,8 +108,8 @@ json_object *qmp_stream_greeting(QmpStream *stream, int64_t deadline,
 	}
 }
 
-bool qmp_stream_send(QmpStream *stream, json_object *message, int fd,
-	int64_t deadline, GError **error)
+json_object *qmp_stream_converse(QmpStream *stream, json_object *message,
+	int fd, int64_t deadline, GError **error)
 {
 	g_autofree char *id = g_strdup_printf("%s-%" G_GUINT64_FORMAT,
 		stream->session, ++stream->commands);
@@ -118,16 +118,8 @@ bool qmp_stream_send(QmpStream *stream, json_object *message, int fd,
 	json_object_object_add(message, "id", json_object_new_string(id));
 	line = g_strconcat(qmp_json_text(message), "\n", NULL);
 	return qmp_socket_send(stream->fd, line, strlen(line), fd, deadline,
-		error);
-}
-
-json_object *qmp_stream_receive(QmpStream *stream, json_object *message,
-	int64_t deadline, GError **error)
-{
-	json_object *id = json_object_object_get(message, "id");
-
-	return receive_reply(stream, json_object_get_string(id), deadline,
-		error);
+		       error) ?
+		receive_reply(stream, id, deadline, error) : NULL;
 }
 
 void qmp_stream_wait(QmpStream *stream, int limit_ms)

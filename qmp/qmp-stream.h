@@ -26,14 +26,10 @@ void qmp_stream_free(QmpStream *stream);
 json_object *qmp_stream_greeting(QmpStream *stream, int64_t deadline,
 	GError **error);
 
-/* Sends message, to which it adds an id, with fd unless that is -1.  The
- * answer is to be received before that to a later message. */
-bool qmp_stream_send(QmpStream *stream, json_object *message, int fd,
-	int64_t deadline, GError **error);
-
-/* The reply to message, which was sent; the caller's. */
-json_object *qmp_stream_receive(QmpStream *stream, json_object *message,
-	int64_t deadline, GError **error);
+/* Sends message, to which it adds an id, with fd unless that is -1, and
+ * returns the reply, which is the caller's. */
+json_object *qmp_stream_converse(QmpStream *stream, json_object *message,
+	int fd, int64_t deadline, GError **error);
 
 /* Waits until QEMU says something, or for limit_ms. */
 void qmp_stream_wait(QmpStream *stream, int limit_ms);

@@ -50,6 +50,13 @@ static bool expect_filter(FleeceBuild *build, const BuildDisk *disk,
 		disk->disk->qdev, disk->disk->node, NULL, error);
 }
 
+static bool put_filter(FleeceBuild *build, const BuildDisk *disk,
+	GError **error)
+{
+	return qmp_qom_set_drive(build->client, disk->disk->qdev,
+		disk->filter, error);
+}
+
 static bool add_access(FleeceBuild *build, const BuildDisk *disk,
 	GError **error)
 {
@@ -171,32 +178,12 @@ static bool add_filters(FleeceBuild *build, GError **error)
 			for_written(build, expect_filter, error));
 }
 
-/* One after the other would keep the guest waiting for us, too. */
-static bool put_all(FleeceBuild *build, GError **error)
-{
-	g_autofree QmpDrive *drives = g_new0(QmpDrive, build->disks->len);
-	g_autofree const char **ids = g_new0(const char *, build->disks->len);
-	guint n = 0, failed;
-
-	for (guint i = 0; i < build->disks->len; i++) {
-		const BuildDisk *disk = build->disks->pdata[i];
-
-		if (disk->scratch_fd < 0)
-			continue;
-		drives[n] = (QmpDrive){ disk->disk->qdev, disk->filter };
-		ids[n++] = disk->disk->id;
-	}
-	if (qmp_qom_set_drives(build->client, drives, n, &failed, error))
-		return true;
-	g_prefix_error(error, "disk %s: ", n ? ids[failed] : "");
-	return false;
-}
-
 static bool put_filters(FleeceBuild *build, GError **error)
 {
+	if (!is_by_access(build))
+		return for_written(build, put_filter, error);
 	limit_command(build);
-	return is_by_access(build) ? fleece_access_set_up(build, error) :
-		put_all(build, error);
+	return fleece_access_set_up(build, error);
 }
 
 static bool add_accesses(FleeceBuild *build, GError **error)

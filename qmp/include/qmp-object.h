@@ -34,16 +34,6 @@ char *qmp_qom_get_string(QmpClient *client, const char *path,
 bool qmp_qom_set_drive(QmpClient *client, const char *path, const char *node,
 	GError **error);
 
-/* A device, and the node that is to be under it. */
-typedef struct {
-	const char *path, *node;
-} QmpDrive;
-
-/* The same for n of them at once, which takes QEMU less time: each is tried,
- * and *failed is the first that could not be done. */
-bool qmp_qom_set_drives(QmpClient *client, const QmpDrive *drives, size_t n,
-	guint *failed, GError **error);
-
 /* Whether the object path has a child or property name: qom-list. */
 bool qmp_qom_has(QmpClient *client, const char *path, const char *name,
 	bool *has, GError **error);

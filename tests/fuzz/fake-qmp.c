@@ -81,14 +81,3 @@ bool qmp_execute_void(QmpClient *client, const char *command,
 
 	return value;
 }
-
-bool qmp_execute_each(QmpClient *client, const char *command,
-	GPtrArray *arguments, guint *failed, GError **error)
-{
-	for (*failed = 0; *failed < arguments->len; ++*failed) {
-		if (!qmp_execute_void(client, command, json_object_get(
-			    arguments->pdata[*failed]), error))
-			return false;
-	}
-	return true;
-}

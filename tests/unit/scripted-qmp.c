@@ -30,7 +30,6 @@ struct ScriptedQmp {
 	const ScriptedStep *steps;
 	size_t n_steps;
 	GString *received; /* the thread's: bytes not yet taken as commands */
-	GString *held;     /* replies that are not sent yet */
 	GArray *fds;       /* the thread's until it is joined */
 	GThread *thread;
 };
@@ -118,15 +117,12 @@ static const char *text_of(json_object *message, const char *name)
 	return json_object_get_string(json_object_object_get(message, name));
 }
 
-static void send_reply(ScriptedQmp *peer, const ScriptedStep *step,
-	const char *id)
+static void send_reply(ScriptedQmp *peer, const char *reply, const char *id)
 {
-	g_string_append(peer->held, step->reply);
-	g_string_replace(peer->held, "%ID%", id, 0);
-	if (step->held)
-		return;
-	send_text(peer, peer->held->str);
-	g_string_truncate(peer->held, 0);
+	g_autoptr(GString) text = g_string_new(reply);
+
+	g_string_replace(text, "%ID%", id, 0);
+	send_text(peer, text->str);
 }
 
 /* False where the client closed instead of sending the command. */
@@ -148,7 +144,8 @@ static bool play(ScriptedQmp *peer, const ScriptedStep *step)
 			assert_arguments(message, step->arguments);
 	}
 	if (step->reply)
-		send_reply(peer, step, message ? text_of(message, "id") : "");
+		send_reply(peer, step->reply,
+			message ? text_of(message, "id") : "");
 	json_object_put(message);
 	return true;
 }
@@ -221,7 +218,6 @@ ScriptedQmp *scripted_qmp_new(const char *greeting, const ScriptedStep *steps,
 	peer->steps = steps;
 	peer->n_steps = n_steps;
 	peer->received = g_string_new(NULL);
-	peer->held = g_string_new(NULL);
 	peer->fds = g_array_new(FALSE, FALSE, sizeof(int));
 	listen_in_folder(peer);
 	peer->thread = g_thread_new("scripted-qmp", run, peer);
@@ -241,7 +237,6 @@ void scripted_qmp_free(ScriptedQmp *peer)
 		close(g_array_index(peer->fds, int, i));
 	g_array_unref(peer->fds);
 	g_string_free(peer->received, TRUE);
-	g_string_free(peer->held, TRUE);
 	close(peer->listener);
 	g_unlink(peer->path);
 	g_rmdir(peer->folder);

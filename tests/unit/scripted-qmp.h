@@ -32,7 +32,6 @@ typedef struct {
 	bool repeat;           /* until the client closes */
 	bool hang_up;          /* afterwards */
 	bool stall;            /* afterwards: read nothing, stay connected */
-	bool held;             /* the reply goes with that of the next step */
 } ScriptedStep;
 
 typedef struct ScriptedQmp ScriptedQmp;

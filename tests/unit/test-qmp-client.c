@@ -510,63 +510,6 @@ static void test_no_utf8(void)
 	g_assert_no_error(error);
 }
 
-#define SET(path) "{\"path\": \"" path "\", \"property\": \"drive\", "  \
-	"\"value\": \"n\"}"
-
-static const QmpDrive drives[] = { { "a", "n" }, { "b", "n" }, { "c", "n" } };
-
-/* QEMU has them all before it answers the first, and does the rest, too. */
-static void test_several_at_once(void)
-{
-	static const ScriptedStep steps[] = {
-		{ "qom-set", SET("a"), RETURN("{}"), .held = true },
-		{ "qom-set", SET("b"), REFUSE("GenericError", "not b"),
-			.held = true },
-		{ "qom-set", SET("c"), REFUSE("GenericError", "not c") },
-		{ "qom-set", SET("a"), RETURN("{}"), .held = true },
-		{ "qom-set", SET("b"), RETURN("{}") },
-	};
-	g_autoptr(ScriptedQmp) peer = scripted_qmp_new(NULL, steps,
-		G_N_ELEMENTS(steps));
-	g_autoptr(QmpClient) client = must_connect(peer);
-	g_autoptr(GError) error = NULL;
-	guint failed;
-
-	g_assert_false(qmp_qom_set_drives(client, drives, 3, &failed,
-		&error));
-	assert_failed(error, QMP_ERROR, QMP_ERROR_GENERIC, "qom-set: not b");
-	g_assert_cmpuint(failed, ==, 1);
-	g_clear_error(&error);
-	g_assert_true(qmp_qom_set_drives(client, drives, 2, &failed, &error));
-	g_assert_no_error(error);
-	g_assert_true(qmp_qom_set_drives(client, drives, 0, &failed, &error));
-}
-
-static void test_several_and_silence(void)
-{
-	static const ScriptedStep steps[] = {
-		{ "qom-set", SET("a"), RETURN("{}") },
-		{ "qom-set", SET("b") },
-		{ "qom-set", SET("c") },
-	};
-	g_autoptr(ScriptedQmp) peer = scripted_qmp_new(NULL, steps,
-		G_N_ELEMENTS(steps));
-	g_autoptr(QmpClient) client = must_connect(peer);
-	g_autoptr(GError) error = NULL;
-	guint failed;
-
-	qmp_client_set_timeout(client, SHORT_MS);
-	g_assert_false(qmp_qom_set_drives(client, drives, 3, &failed,
-		&error));
-	assert_failed(error, FLEECE_ERROR, ETIMEDOUT, "qom-set: no answer");
-	g_assert_cmpuint(failed, ==, 1);
-	g_clear_error(&error);
-	g_assert_false(qmp_qom_set_drives(client, drives, 3, &failed,
-		&error));
-	assert_failed(error, FLEECE_ERROR, ECONNRESET, "qom-set: ");
-	g_assert_cmpuint(failed, ==, 0);
-}
-
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -588,8 +531,5 @@ int main(int argc, char **argv)
 	g_test_add_func("/qmp-client/send-timeout", test_send_timeout);
 	g_test_add_func("/qmp-client/long-command", test_long_command);
 	g_test_add_func("/qmp-client/no-utf8", test_no_utf8);
-	g_test_add_func("/qmp-client/several", test_several_at_once);
-	g_test_add_func("/qmp-client/several/silence",
-		test_several_and_silence);
 	return g_test_run();
 }
