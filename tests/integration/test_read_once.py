@@ -98,15 +98,14 @@ def test_whoever_goes_back_frees_no_more(mounted):
     with open(two.file(mnt, "va"), "rb", buffering=0) as file:
         read_up_to(file, 8 * MiB)
         wait_for(lambda: freed(mnt, "va") >= 6 * MiB, what="freed")
-        before = freed(mnt, "va")
-        assert before <= 8 * MiB - CLUSTER
         file.seek(8 * MiB - CLUSTER)
         read_up_to(file, SIZE)
-    assert freed(mnt, "va") == before
+    # what was read before may still be on its way
+    assert freed(mnt, "va") <= 8 * MiB - CLUSTER
     with open(two.file(mnt, "va"), "rb", buffering=0) as file:
         file.seek(8 * MiB - CLUSTER)
         read_up_to(file, SIZE)
-    assert freed(mnt, "va") == before
+    assert freed(mnt, "va") <= 8 * MiB - CLUSTER
     assert mnt.stderr().count("has gone back") == 1
 
 
