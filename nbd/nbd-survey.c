@@ -123,7 +123,8 @@ static int on_context(void *opaque, const char *context)
 	return 0;
 }
 
-/* A refusal says that there are none. */
+/* A refusal says that there are none.  Without structured replies a server can
+ * list them (nbdkit --no-sr, which libnbd asks since 1.16) and tell nothing. */
 static bool ask_contexts(NbdSurvey *survey, NbdExportFacts *facts,
 	GError **error)
 {
@@ -133,8 +134,11 @@ static bool ask_contexts(NbdSurvey *survey, NbdExportFacts *facts,
 		.user_data = facts };
 	nbd_completion_callback done = { .callback = nbd_handshake_answered,
 		.user_data = &answer };
-	int begun = nbd_aio_opt_list_meta_context(survey->handle, found, done);
+	int begun;
 
+	if (nbd_get_structured_replies_negotiated(survey->handle) != 1)
+		return true;
+	begun = nbd_aio_opt_list_meta_context(survey->handle, found, done);
 	if (wait_for_answer(survey, begun, &answer, &failure) ||
 	    is_alive(survey))
 		return true;
