@@ -16,16 +16,38 @@ struct QmpWire {
 	GError *broken;
 };
 
+static json_tokener *new_tokener(int flags)
+{
+	/* json-c counts the innermost scalar as a level of its own. */
+	json_tokener *tokener = json_tokener_new_ex(QMP_WIRE_MAX_DEPTH + 1);
+
+	if (!tokener)
+		g_error("out of memory");
+	json_tokener_set_flags(tokener, flags);
+	return tokener;
+}
+
+/* That of json-c 0.18 takes any byte that is not ASCII for a control character
+ * (its issue 875), and libvirt sends such bytes. */
+static bool strict_takes_utf8(void)
+{
+	static const char text[] = "\"\xc3\xa4\"";
+	json_tokener *tokener = new_tokener(JSON_TOKENER_STRICT);
+	json_object *taken = json_tokener_parse_ex(tokener, text,
+		strlen(text));
+	bool good = taken != NULL;
+
+	json_object_put(taken);
+	json_tokener_free(tokener);
+	return good;
+}
+
 QmpWire *qmp_wire_new(void)
 {
 	QmpWire *wire = g_new0(QmpWire, 1);
 
-	/* json-c counts the innermost scalar as a level of its own. */
-	wire->tokener = json_tokener_new_ex(QMP_WIRE_MAX_DEPTH + 1);
-	if (!wire->tokener)
-		g_error("out of memory");
-	json_tokener_set_flags(wire->tokener,
-		JSON_TOKENER_STRICT | JSON_TOKENER_ALLOW_TRAILING_CHARS);
+	wire->tokener = new_tokener(strict_takes_utf8() ?
+		JSON_TOKENER_STRICT | JSON_TOKENER_ALLOW_TRAILING_CHARS : 0);
 	g_queue_init(&wire->messages);
 	return wire;
 }
