@@ -192,6 +192,7 @@ static const struct {
 	NbdPeerAnswer *answer;
 	int error;
 	bool lost;
+	bool any_way; /* libnbd 1.14 gives the connection up, 1.22 goes on */
 } reads[] = {
 	{"well", read_well, 0, false},
 	{"nothing", read_nothing, -1, false},
@@ -204,7 +205,7 @@ static const struct {
 	{"stuck", read_stuck, EIO, true},
 	{"of-another", read_of_another, EIO, true},
 	{"error", read_error, ENOSPC, false},
-	{"status", read_status, EIO, true},
+	{"status", read_status, EIO, .any_way = true},
 	{"hole-over-data", read_hole_over_data, EPROTO, false},
 	{"hole-too-long", read_hole_too_long, EIO, true},
 	{"hole-of-length-0", read_hole_of_length_0, -1, false},
@@ -212,10 +213,10 @@ static const struct {
 	{"wrapping-offset", read_wrapping_offset, EIO, true},
 	{"backwards", read_backwards, EPROTO, false},
 	{"garbage-size", read_of_garbage_size, EIO, true},
-	{"unknown-type", read_of_unknown_type, EIO, true},
+	{"unknown-type", read_of_unknown_type, EIO, .any_way = true},
 	{"error-0", read_error_0, -1, false},
-	{"error-long-text", read_error_long_text, -1, true},
-	{"simple", read_simple, EIO, true},
+	{"error-long-text", read_error_long_text, -1, .any_way = true},
+	{"simple", read_simple, EIO, .any_way = true},
 	{"half-a-head", read_half_a_head, EIO, true},
 	{"hang-up", read_hang_up, EIO, true},
 };
@@ -323,9 +324,10 @@ static const struct {
 	const char *name;
 	NbdPeerAnswer *answer;
 	int error;
+	bool may_be_good; /* libnbd 1.14 takes it, 1.22 does not */
 } maps[] = {
 	{"well", map_well, 0},
-	{"beyond-the-end", map_beyond_the_end, 0},
+	{"beyond-the-end", map_beyond_the_end, EPROTO, .may_be_good = true},
 	{"nothing", map_nothing, EPROTO},
 	{"length-0", map_of_length_0, EPROTO},
 	{"behind-the-end", map_behind_the_end, EPROTO},
@@ -444,22 +446,34 @@ static int session_read(Session *session)
 	return error;
 }
 
+/* Of what breaks the protocol libnbd may say either, as its version has it;
+ * a negative one stands for any. */
+static void assert_error(int error, int expected)
+{
+	if (expected < 0)
+		g_assert_cmpint(error, >, 0);
+	else if (error == EIO || error == EPROTO)
+		g_assert_true(expected == EIO || expected == EPROTO);
+	else
+		g_assert_cmpint(error, ==, expected);
+}
+
 static void test_read(gconstpointer data)
 {
 	unsigned i = GPOINTER_TO_UINT(data);
 	Session session;
+	bool lost;
 	int error;
 
 	session_init(&session, PATIENT_MS, 500);
 	session_connect(&session, reads[i].answer);
 	error = session_read(&session);
-	if (reads[i].error < 0)
-		g_assert_cmpint(error, >, 0);
-	else
-		g_assert_cmpint(error, ==, reads[i].error);
-	g_assert_cmpint(nbd_export_is_lost(session.export), ==, reads[i].lost);
+	assert_error(error, reads[i].error);
+	lost = nbd_export_is_lost(session.export);
+	if (!reads[i].any_way)
+		g_assert_cmpint(lost, ==, reads[i].lost);
 	session_clear(&session);
-	g_assert_cmpint(session.lost, ==, reads[i].lost);
+	g_assert_cmpint(session.lost, ==, lost);
 	g_assert_cmpuint(session.calls, ==, 1);
 }
 
@@ -487,11 +501,9 @@ static void test_map(gconstpointer data)
 	session_init(&session, PATIENT_MS, 10000);
 	session_connect(&session, maps[i].answer);
 	list = nbd_export_read_allocation(session.export, NULL, &error);
-	if (maps[i].error)
-		g_assert_error(error, FLEECE_ERROR, maps[i].error);
-	else
-		g_assert_no_error(error);
 	g_assert_true(!list == !!error);
+	if (!maps[i].may_be_good || error)
+		assert_error(error ? error->code : 0, maps[i].error);
 	session_clear(&session);
 }
 

@@ -97,6 +97,12 @@ static const struct {
 	  32 * MIB },
 };
 
+/* nbdkit says nothing where it has no limit, or, since 1.42, all that fits. */
+static unsigned limit_of(const NbdExportFacts *facts)
+{
+	return facts->maximum == UINT32_MAX ? 0 : facts->maximum;
+}
+
 static void test_facts(NbdFixture *f, gconstpointer unused G_GNUC_UNUSED)
 {
 	g_autofree char *image = g_build_filename(f->dir, "image", NULL);
@@ -117,7 +123,7 @@ static void test_facts(NbdFixture *f, gconstpointer unused G_GNUC_UNUSED)
 		g_assert_cmpint(facts->can_trim, ==, servers[i].trim);
 		g_assert_cmpint(facts->can_share, ==, servers[i].share);
 		g_assert_cmpuint(facts->minimum, ==, servers[i].minimum);
-		g_assert_cmpuint(facts->maximum, ==, servers[i].maximum);
+		g_assert_cmpuint(limit_of(facts), ==, servers[i].maximum);
 		nbd_fixture_kill_server(f);
 		unlink(f->socket);
 	}
