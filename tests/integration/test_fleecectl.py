@@ -185,6 +185,8 @@ def test_a_vm_that_is_gone(tmp, vm_factory, mount_factory):
     one = scene.build(tmp, vm_factory)
     mnt = mount_factory(one.vm.qmp_path)
     one.vm.kill()
+    # till its connection is closed, a hole is read without QEMU
+    wait_for(lambda: mnt.vm_status("web01")["state"] == "gone")
     assert error_of(read_at, one.file(mnt, "va"), 0, 4096) == "EIO"
     table = fleecectl.good(tmp, "status", mnt.path)
     assert row(table, "web01")[0] == "gone"
