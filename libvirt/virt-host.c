@@ -16,6 +16,8 @@
 #define LIBVIRT_FIRST_MS 2000
 /* How long the end waits. */
 #define CLOSE_MS 2000
+/* libvirt's macro alone is a cast that clang 19 warns of. */
+#define EVENT_CALLBACK(on) VIR_DOMAIN_EVENT_CALLBACK((void (*)(void))(on))
 
 /* What events are told to; libvirt's registrations have references. */
 typedef struct {
@@ -225,9 +227,9 @@ static bool register_events(VirtConnection *connection, Bell *bell,
 {
 	return (on_end(connection, bell) &&
 		on_event(connection, VIR_DOMAIN_EVENT_ID_LIFECYCLE,
-			VIR_DOMAIN_EVENT_CALLBACK(on_lifecycle), bell) &&
+			EVENT_CALLBACK(on_lifecycle), bell) &&
 		on_event(connection, VIR_DOMAIN_EVENT_ID_IO_ERROR,
-			VIR_DOMAIN_EVENT_CALLBACK(on_io_error), bell) &&
+			EVENT_CALLBACK(on_io_error), bell) &&
 		virConnectSetKeepAlive(connection, KEEPALIVE_S,
 			KEEPALIVE_COUNT) >= 0) ||
 		virt_fail(error, "events");
