@@ -2,6 +2,7 @@
 /* filesystem.h - what every operation of the mount can see; read-only */
 #pragma once
 
+#include <sys/types.h>
 #include <time.h>
 
 #include "options.h"
@@ -22,4 +23,5 @@ typedef struct {
 	struct timespec mounted; /* times of what belongs to no snapshot */
 	OpenFiles *files;
 	struct fuse_session *session;
+	dev_t device; /* of the mount; 0 until it stands */
 } Filesystem;

@@ -19,7 +19,9 @@
 #include "filesystem.h"
 #include "fs-ops.h"
 #include "log.h"
+#include "mounted-device.h"
 #include "options.h"
+#include "unmount.h"
 #include "utab.h"
 
 /* What mount(8) expects of its helpers. */
@@ -90,6 +92,7 @@ static void serve(Filesystem *fs, struct fuse_session *session, int background)
 	struct fuse_loop_config *config = fuse_loop_cfg_create();
 
 	fuse_set_signal_handlers(session);
+	fs->device = mounted_device(fs->options->mountpoint);
 	guardian_set_mountpoint(vm_set_guardian(fs->set),
 		fs->options->mountpoint);
 	utab_add(fs->options->fsname, fs->options->mountpoint);
@@ -111,7 +114,7 @@ static void end(Filesystem *fs, struct fuse_session *session)
 {
 	fuse_remove_signal_handlers(session);
 	vm_set_free(fs->set);
-	fuse_session_unmount(session);
+	unmount_session(session, fs->options->mountpoint, fs->device);
 	utab_remove(fs->options->mountpoint);
 	fuse_session_destroy(session);
 	open_files_free(fs->files);
