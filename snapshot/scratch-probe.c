@@ -115,6 +115,19 @@ static Probe *take_hanging(const char *directory)
 	return found;
 }
 
+/* One that still hangs.  What one that has ended since found, it found at some
+ * time in the past. */
+static Probe *find_hanging(const char *directory)
+{
+	Probe *probe = take_hanging(directory);
+
+	while (probe && probe_wait(probe, 0)) {
+		probe_reap(probe);
+		probe = take_hanging(directory);
+	}
+	return probe;
+}
+
 static void put_hanging(Probe *probe)
 {
 	g_mutex_lock(&lock);
@@ -124,7 +137,7 @@ static void put_hanging(Probe *probe)
 
 bool scratch_answers(const char *directory, unsigned limit_ms)
 {
-	Probe *probe = take_hanging(directory);
+	Probe *probe = find_hanging(directory);
 
 	if (!probe)
 		probe = probe_start(directory);
