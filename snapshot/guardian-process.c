@@ -25,6 +25,8 @@
 /* How long a VM that cannot be cleaned up at once is tried again. */
 #define PATIENCE_US (10 * 60 * G_TIME_SPAN_SECOND)
 #define RETRY_MS 500
+/* How long a daemon that was killed is waited for. */
+#define DEATH_MS 1000
 
 /* The copy of one undo list. */
 typedef struct {
@@ -175,13 +177,17 @@ static int next_window(const Watch *watch)
 	return first <= 0 ? 0 : first / 1000 + 1;
 }
 
-/* What it has sent before its end still counts. */
+/* What it has sent before its end still counts.  A thread of it that waits for
+ * a device, or for a filesystem that is frozen, keeps it from its end and its
+ * socket open; the guest does not wait for that. */
 static void kill_daemon(Watch *watch)
 {
+	struct pollfd poller = { .fd = watch->socket, .events = POLLIN };
+
 	g_warning("a guest stood still or was frozen for too long: killing "
 		  "the daemon (pid %d)", watch->daemon_pid);
 	kill(watch->daemon_pid, SIGKILL);
-	while (take_message(watch))
+	while (poll(&poller, 1, DEATH_MS) > 0 && take_message(watch))
 		continue;
 }
 

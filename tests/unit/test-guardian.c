@@ -310,6 +310,45 @@ static void test_two_windows(void)
 		1500 * G_TIME_SPAN_MILLISECOND);
 }
 
+static int left[2]; /* a pipe for the pid of who is left behind */
+
+/* Who has all open that the daemon has, for longer than that lives: what a
+ * thread of its own does that waits for a device, and cannot be killed. */
+static void leave_somebody_behind(Guardian *guardian, const char *qmp)
+{
+	pid_t pid = fork();
+
+	g_assert_cmpint(pid, >=, 0);
+	if (pid == 0) {
+		alarm(PATIENCE_S);
+		for (;;)
+			pause();
+	}
+	g_assert_cmpint(write(left[1], &pid, sizeof(pid)), ==, sizeof(pid));
+	stand_still(guardian, qmp);
+}
+
+/* The guest goes on all the same. */
+static void test_daemon_cannot_end(void)
+{
+	static const ScriptedStep steps[] = { CONT, DEL("a") };
+	pid_t behind;
+	Scene s;
+
+	g_assert_cmpint(pipe2(left, O_CLOEXEC), ==, 0);
+	s = scene(leave_somebody_behind, steps, G_N_ELEMENTS(steps));
+	scripted_qmp_wait(s.peer);
+	g_assert_cmpint(read(left[0], &behind, sizeof(behind)), ==,
+		sizeof(behind));
+	g_assert_cmpint(waitpid(s.daemon, NULL, 0), ==, s.daemon);
+	g_assert_cmpint(kill(behind, SIGKILL), ==, 0);
+	g_assert_cmpint(waitpid(behind, NULL, 0), ==, behind);
+	g_assert_cmpint(wait(NULL), >, 0);
+	g_clear_pointer(&s.peer, scripted_qmp_free);
+	close(left[0]);
+	close(left[1]);
+}
+
 /* --- the mount --- */
 
 static char *mountpoint;
@@ -481,6 +520,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/guardian/window/closed", test_window_is_closed);
 	g_test_add_func("/guardian/window/open", test_window_stays_open);
 	g_test_add_func("/guardian/window/two", test_two_windows);
+	g_test_add_func("/guardian/window/no-end", test_daemon_cannot_end);
 	g_test_add_func("/guardian/mount/killed", test_killed_while_mounting);
 	g_test_add_func("/guardian/mount/of-others", test_mount_of_others);
 	g_test_add_func("/guardian/side-by-side", test_side_by_side);
