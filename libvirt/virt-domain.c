@@ -275,6 +275,16 @@ static bool prepare_agent(VirtCall *call, GError **error)
 		       0) == 0 || virt_fail(error, "guest agent");
 }
 
+/* It is the domain's, not the call's, and whoever speaks to the agent next
+ * would have no more time.  libvirt does not tell what it was: this is what a
+ * domain begins with. */
+static void leave_agent(VirtCall *call)
+{
+	virDomainAgentSetResponseTimeout(call->domain,
+		VIR_DOMAIN_AGENT_RESPONSE_TIMEOUT_BLOCK, 0);
+}
+
+/* A thaw follows where it is frozen. */
 static bool freeze(VirtCall *call, GError **error)
 {
 	int frozen;
@@ -283,7 +293,11 @@ static bool freeze(VirtCall *call, GError **error)
 		return false;
 	frozen = virDomainFSFreeze(call->domain, NULL, 0, 0);
 	call->answer = g_strdup_printf("%d", frozen);
-	return frozen >= 0 || virt_fail(error, "freeze");
+	if (frozen >= 0)
+		return true;
+	virt_fail(error, "freeze");
+	leave_agent(call);
+	return false;
 }
 
 static bool thaw(VirtCall *call, GError **error)
@@ -294,12 +308,16 @@ static bool thaw(VirtCall *call, GError **error)
 		return false;
 	thawed = virDomainFSThaw(call->domain, NULL, 0, 0);
 	call->answer = g_strdup_printf("%d", thawed);
-	return thawed >= 0 || virt_fail(error, "thaw");
+	if (thawed < 0)
+		virt_fail(error, "thaw");
+	leave_agent(call);
+	return thawed >= 0;
 }
 
 static void thaw_late(VirtCall *call)
 {
 	virDomainFSThaw(call->domain, NULL, 0, 0);
+	leave_agent(call);
 }
 
 static bool ask_agent(VirtHost *host, const char *uuid, VirtAct *act,

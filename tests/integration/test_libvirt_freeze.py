@@ -5,6 +5,7 @@ Where FLEECEFS_TESTS_FULL is set, the guardian is killed with the daemon, too.
 """
 
 import os
+import re
 import subprocess
 
 import pytest
@@ -67,6 +68,14 @@ def assert_leaves_frozen(libvirt, domain, console, mount_factory):
     console.wait_count(2)
 
 
+def agent_timeout(libvirt):
+    """How many seconds libvirt gives the agent; below 0: any number."""
+    with open(f"{libvirt.directory}/run/libvirt/qemu/web01.xml",
+              encoding="utf-8") as file:
+        return re.search("<agentTimeout>(.*)</agentTimeout>",
+                         file.read())[1]
+
+
 def kill_while_frozen(tmp, libvirt, domain, console, mount_factory, both):
     """The guest writes on: by the guardian, or by whoever comes next."""
     before = domain.state()
@@ -107,6 +116,7 @@ def test_frozen_and_killed(tmp, libvirt, linux, mount_factory):
     Then with deaths."""
     domain, console = linux
     before = domain.state()
+    timeout = agent_timeout(libvirt)
     for words in ((), (CHAIN,), (CHAIN,), (CHAIN, VIA)):
         mnt = mount_factory(libvirt.uri, "freeze=require", *words)
         status = mnt.vm_status("web01")
@@ -117,6 +127,7 @@ def test_frozen_and_killed(tmp, libvirt, linux, mount_factory):
         if words:
             mnt.control("commit web01")
         mnt.umount()
+        assert agent_timeout(libvirt) == timeout
         assert not guest_copy.needs_recovery(path)
         guest_copy.checked_ext4(path)
         console.wait_count(2)
@@ -135,6 +146,7 @@ def test_frozen_and_killed(tmp, libvirt, linux, mount_factory):
     recover_frozen(tmp, libvirt, domain, console, mount_factory)
     for both in (False, True)[:1 + FULL]:
         kill_while_frozen(tmp, libvirt, domain, console, mount_factory, both)
+        assert agent_timeout(libvirt) == timeout
     assert domain.state() == before
 
 
