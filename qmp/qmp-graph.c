@@ -162,20 +162,40 @@ static bool reach_further(const QmpGraph *graph, GHashTable *reached)
 	return g_hash_table_size(reached) > before;
 }
 
-bool qmp_graph_is_below(const QmpGraph *graph, const char *node,
-	const char *top)
+/* Whether there is a way down from one vertex to the other, or they are one. */
+static bool leads_to(const QmpGraph *graph, const Vertex *from,
+	const Vertex *to)
 {
 	g_autoptr(GHashTable) reached = g_hash_table_new(g_int64_hash,
 		g_int64_equal);
-	const Vertex *from = find_name(graph->vertices, top);
-	const Vertex *to = find_name(graph->vertices, node);
 
-	if (!from || !to || from->id == to->id)
-		return false;
 	g_hash_table_add(reached, (gpointer)&from->id);
 	while (reach_further(graph, reached))
 		;
 	return g_hash_table_contains(reached, &to->id);
+}
+
+bool qmp_graph_is_below(const QmpGraph *graph, const char *node,
+	const char *top)
+{
+	const Vertex *from = find_name(graph->vertices, top);
+	const Vertex *to = find_name(graph->vertices, node);
+
+	return from && to && from->id != to->id && leads_to(graph, from, to);
+}
+
+const char *qmp_graph_job_over(const QmpGraph *graph, const char *node)
+{
+	const Vertex *to = find_name(graph->vertices, node);
+
+	for (guint i = 0; to && i < graph->vertices->len; i++) {
+		const Vertex *from = graph->vertices->pdata[i];
+
+		if (g_str_equal(from->type, "block-job") &&
+		    leads_to(graph, from, to))
+			return from->name;
+	}
+	return NULL;
 }
 
 char *qmp_query_file_child(QmpClient *client, const char *node, GError **error)

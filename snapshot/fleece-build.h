@@ -5,7 +5,7 @@
  * fleece.c prepares, fleece-point.c makes the instant, fleece-export.c shows
  * it; fleece-chain.c does what belongs to a chain, fleece-freeze.c what
  * belongs to the guest's filesystems, fleece-thread.c what to iothreads,
- * fleece-access.c what to Proxmox VE's QEMU.
+ * fleece-access.c what to Proxmox VE's QEMU, fleece-jobs.c what to block jobs.
  */
 #pragma once
 
@@ -56,6 +56,10 @@ typedef struct {
 	unsigned freeze_undo; /* 0: none that we still have to see to */
 	Fleece *fleece;
 } FleeceBuild;
+
+/* EBUSY where a block job has one of the disks that are written to.  One that
+ * begins after the filters are there does no harm. */
+bool fleece_check_jobs(FleeceBuild *build, GError **error);
 
 /* Finds out which disks are draining, where that is of interest. */
 bool fleece_find_draining(FleeceBuild *build, GError **error);

@@ -170,11 +170,19 @@ static bool is_by_access(const FleeceBuild *build)
 	return build->fleece->plan.method == METHOD_ACCESS;
 }
 
+/* None that has come before the filters may be passed by. */
+static bool check_jobs(FleeceBuild *build, GError **error)
+{
+	limit_command(build);
+	return fleece_check_jobs(build, error);
+}
+
 /* Their undo is in the list before the guest stands still. */
 static bool add_filters(FleeceBuild *build, GError **error)
 {
 	return is_by_access(build) ||
 		(for_written(build, add_filter, error) &&
+			check_jobs(build, error) &&
 			for_written(build, expect_filter, error));
 }
 

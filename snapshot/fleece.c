@@ -333,6 +333,7 @@ static bool prepare(FleeceBuild *build, GError **error)
 {
 	return claim(build, error) && make_plan(build, error) &&
 	       check_server_free(build, error) && find_disks(build, error) &&
+	       fleece_check_jobs(build, error) &&
 	       fleece_find_draining(build, error) &&
 	       fleece_chain_plan(build, error) &&
 	       fleece_chain_clean(build, error) &&

@@ -28,6 +28,10 @@ const char *qmp_graph_child(const QmpGraph *graph, const char *node,
 bool qmp_graph_is_below(const QmpGraph *graph, const char *node,
 	const char *top);
 
+/* The id of a block job that has the node, or one above it, in its hands; the
+ * graph's.  NULL where there is none. */
+const char *qmp_graph_job_over(const QmpGraph *graph, const char *node);
+
 /*
  * The node that is the child "file" of node now: an external snapshot taken
  * meanwhile slides under a filter.  FLEECE_ERROR with ENOENT where the graph

@@ -106,13 +106,21 @@ def mirror(vm):
     return end
 
 
+def meet_job(living, mount_factory):
+    """Refused, wherever the disk is (test_jobs.py)."""
+    mnt = mount_factory(living.vm.qmp_path, name="met", check=False)
+    assert mnt.returncode == MOUNT_FAILED, mnt.report()
+    assert "disk va: the block job mirror" in mnt.stderr(), mnt.report()
+
+
 @pytest.mark.parametrize("throttle", (False, True), ids=("job", "throttle"))
 def test_scsi(tmp, vm_factory, mount_factory, throttle):
     """virtio-scsi keeps its disks there, and the guest lives."""
     living = scene.build_living(tmp, vm_factory, RING, disk_options={
         "iothread": True, "throttle": throttle, "attachment": "virtio-scsi"})
     end = None if throttle else mirror(living.vm)
-    meet_disk_in_its_thread(living, mount_factory)
+    meet = meet_disk_in_its_thread if throttle else meet_job
+    meet(living, mount_factory)
     guest.wait_progress(living.vm, "vb")
     if end:
         end()

@@ -163,6 +163,31 @@ static void test_below(void)
 	g_assert_false(qmp_graph_is_below(graph, "a", "e"));
 }
 
+/* Its own filter above the disk, or the disk itself. */
+static void test_job(void)
+{
+	static const ScriptedStep steps[] = {
+		{ "x-debug-query-block-graph", NULL, RETURN("{\"nodes\": ["
+			VERTEX("1", "disk") ", " VERTEX("2", "base") ", "
+			VERTEX("3", "theirs") ", " VERTEX("4", "other") ", "
+			"{\"id\": 5, \"type\": \"block-backend\", "
+			"\"name\": \"vd0\"}, {\"id\": 6, \"type\": "
+			"\"block-job\", \"name\": \"copy\"}], \"edges\": ["
+			EDGE("1", "2") ", " EDGE("3", "1") ", " EDGE("5", "4")
+			", " EDGE("6", "3") "]}") },
+	};
+	g_auto(Session) session = session_start(steps, G_N_ELEMENTS(steps));
+	g_autoptr(QmpGraph) graph = qmp_query_graph(session.client,
+		&session.error);
+
+	g_assert_no_error(session.error);
+	g_assert_cmpstr(qmp_graph_job_over(graph, "theirs"), ==, "copy");
+	g_assert_cmpstr(qmp_graph_job_over(graph, "disk"), ==, "copy");
+	g_assert_cmpstr(qmp_graph_job_over(graph, "base"), ==, "copy");
+	g_assert_null(qmp_graph_job_over(graph, "other"));
+	g_assert_null(qmp_graph_job_over(graph, "none"));
+}
+
 static void test_qom(void)
 {
 	static const char list[] = RETURN("[{\"name\": \"drive\", "
@@ -533,6 +558,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/qmp-commands/query-lists", test_query_lists);
 	g_test_add_func("/qmp-commands/file-child", test_file_child);
 	g_test_add_func("/qmp-commands/below", test_below);
+	g_test_add_func("/qmp-commands/job", test_job);
 	g_test_add_func("/qmp-commands/qom", test_qom);
 	g_test_add_func("/qmp-commands/arguments", test_arguments);
 	g_test_add_func("/qmp-commands/image", test_image);
