@@ -148,6 +148,21 @@ const char *qmp_graph_child(const QmpGraph *graph, const char *node,
 	return NULL;
 }
 
+const char *qmp_graph_parent(const QmpGraph *graph, const char *node)
+{
+	const Vertex *child = find_name(graph->vertices, node);
+
+	for (guint i = 0; child && i < graph->edges->len; i++) {
+		const Edge *edge = graph->edges->pdata[i];
+		const Vertex *found = edge->child == child->id ?
+			find_id(graph->vertices, edge->parent) : NULL;
+
+		if (found)
+			return found->name;
+	}
+	return NULL;
+}
+
 /* Adds the children of the vertices in reached that are not in it yet. */
 static bool reach_further(const QmpGraph *graph, GHashTable *reached)
 {

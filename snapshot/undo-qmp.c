@@ -136,6 +136,26 @@ static char *device_over(GPtrArray *blocks, const char *node)
 	return NULL;
 }
 
+/* A block job that was begun on the filter has its own above it, and that is
+ * what the device has: ours can only be taken out when the job has ended. */
+static bool check_uncovered(QmpClient *client, const char *filter,
+	GError **error)
+{
+	g_autoptr(GError) failure = NULL;
+	g_autoptr(QmpGraph) graph = qmp_query_graph(client, &failure);
+	const char *above = graph ? qmp_graph_parent(graph, filter) : NULL;
+
+	if (above)
+		fleece_set_error(error, EBUSY, "qom-set: node %s stands over "
+			"node %s: a block job of others, that has to end "
+			"first", above, filter);
+	else if (failure && !qmp_error_is_refusal(failure))
+		g_propagate_error(error, g_steal_pointer(&failure));
+	else
+		return true;
+	return false;
+}
+
 /* The disk below the filter is another node than it was where somebody took
  * an external snapshot meanwhile. */
 static bool undo_filter(QmpClient *client, const Undo *undo, GError **error)
@@ -149,7 +169,7 @@ static bool undo_filter(QmpClient *client, const Undo *undo, GError **error)
 		return false;
 	device = device_over(blocks, undo->a);
 	if (!device)
-		return true;
+		return check_uncovered(client, undo->a, error);
 	child = qmp_query_file_child(client, undo->a, &unknown);
 	if (!child && !undo->c[0]) {
 		/* the filter is not "already gone" */

@@ -24,6 +24,10 @@ void qmp_graph_free(QmpGraph *graph);
 const char *qmp_graph_child(const QmpGraph *graph, const char *node,
 	const char *child);
 
+/* A node that stands directly on node; the graph's.  NULL where there is
+ * none: devices, exports and jobs are no nodes. */
+const char *qmp_graph_parent(const QmpGraph *graph, const char *node);
+
 /* Whether the first node stands somewhere below the second. */
 bool qmp_graph_is_below(const QmpGraph *graph, const char *node,
 	const char *top);

@@ -8,6 +8,8 @@ the job is completed; a backup would abort QEMU 7.2 when it ends.
 """
 
 import contextlib
+import errno
+import os
 
 import pytest
 
@@ -171,3 +173,25 @@ def test_begins_before_the_filter(tmp, vm_factory, mount_factory):
     wait_for(lambda: not one.vm.execute("query-block-jobs"), what="its end")
     one.vm.reads("va", AT, K64, 0x77)
     one.vm.reads("va", AT + K64, K64, 0x78)
+
+
+def test_begun_over_the_filter(tmp, vm_factory, mount_factory):
+    """Ours cannot go as long as theirs stands on it; then it does."""
+    one = layered(tmp, vm_factory)
+    mnt = mount_factory(one.vm.qmp_path)
+    root = one.vm.block_entry("va")["inserted"]["node-name"]
+    command, arguments = backup(one.vm)
+    one.vm.execute(command, {"job-id": "theirs-job", **arguments,
+                             "device": root})
+    with pytest.raises(OSError) as refused:
+        os.rmdir(mnt.join("web01"))
+    assert refused.value.errno == errno.EBUSY
+    one.vm.write("va", AT, K64, 0x77)
+    one.vm.execute("block-job-set-speed", {"device": "theirs-job",
+                                           "speed": 0})
+    wait_for(lambda: not one.vm.execute("query-block-jobs"), what="its end")
+    one.vm.execute("blockdev-del", {"node-name": "target"})
+    assert read(f"{tmp}/target.img", AT) == bytes(K64)
+    mnt.umount()
+    wait_for(lambda: one.vm.state() == one.before, what="nothing of ours")
+    one.vm.reads("va", AT, K64, 0x77)

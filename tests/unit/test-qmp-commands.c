@@ -186,6 +186,11 @@ static void test_job(void)
 	g_assert_cmpstr(qmp_graph_job_over(graph, "base"), ==, "copy");
 	g_assert_null(qmp_graph_job_over(graph, "other"));
 	g_assert_null(qmp_graph_job_over(graph, "none"));
+	g_assert_cmpstr(qmp_graph_parent(graph, "base"), ==, "disk");
+	g_assert_cmpstr(qmp_graph_parent(graph, "disk"), ==, "theirs");
+	g_assert_null(qmp_graph_parent(graph, "theirs"));
+	g_assert_null(qmp_graph_parent(graph, "other"));
+	g_assert_null(qmp_graph_parent(graph, "none"));
 }
 
 static void test_qom(void)

@@ -217,7 +217,7 @@ static void test_already_gone(void)
 		EXPORTS(NONE),
 		SERVER_STOP(NO("NBD server not running")),
 		CANCEL("job", REFUSE("DeviceNotActive", "No job")),
-		BLOCKS("disk"),
+		BLOCKS("disk"), NO_CHILD,
 		DEL("scratch", NO("Failed to find node")),
 		NODES(RETURN("[" NODE("scratch2") "]")),
 		FDSETS(NONE),
@@ -289,6 +289,27 @@ static void test_filter_in_use(void)
 	add(list, UNDO_FILTER, "filter", "vd0", "disk");
 	MUST_FAIL(list, steps, QMP_ERROR, QMP_ERROR_GENERIC,
 		"Permission conflict", 2);
+}
+
+/* A job of others that was begun on the filter stands between it and the
+ * device, and goes when it has ended. */
+static void test_filter_below_another(void)
+{
+	static const ScriptedStep covered[] = {
+		BLOCKS("theirs"),
+		GRAPH(RETURN("{\"nodes\": [" VERTEX("1", "theirs") ", "
+			VERTEX("2", "filter") "], \"edges\": [{\"parent\": 1, "
+			"\"child\": 2, \"name\": \"file\"}]}")),
+	};
+	static const ScriptedStep bare[] = {
+		BLOCKS("filter"), CHILD_IS("disk"), SET_DRIVE("disk", DONE),
+		OWNER_GOES,
+	};
+	g_autoptr(UndoList) list = new_list();
+
+	add(list, UNDO_FILTER, "filter", "vd0", "disk");
+	MUST_FAIL(list, covered, FLEECE_ERROR, EBUSY, "theirs", 2);
+	MUST_PLAY(list, bare);
 }
 
 /* Other people's exports keep the server. */
@@ -567,6 +588,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/undo/filter/no-graph", test_filter_without_a_graph);
 	g_test_add_func("/undo/filter/unknown", test_filter_over_the_unknown);
 	g_test_add_func("/undo/filter/in-use", test_filter_in_use);
+	g_test_add_func("/undo/filter/covered", test_filter_below_another);
 	g_test_add_func("/undo/access-of-others", test_access_of_others);
 	g_test_add_func("/undo/access-stays", test_access_stays);
 	g_test_add_func("/undo/scratch-of-others", test_scratch_of_others);
