@@ -57,6 +57,9 @@ typedef struct {
 	Fleece *fleece;
 } FleeceBuild;
 
+/* EBUSY where a guest of that status runs, or may run, in another QEMU. */
+bool fleece_check_here(const char *status, GError **error);
+
 /* EBUSY where a block job has one of the disks that are written to.  One that
  * begins after the filters are there does no harm. */
 bool fleece_check_jobs(FleeceBuild *build, GError **error);

@@ -269,13 +269,15 @@ static bool settle(FleeceBuild *build, GError **error)
 static bool point_by_filter(FleeceBuild *build, GError **error)
 {
 	bool in_pause = builds_in_pause(build);
+	g_autofree char *status = NULL;
 	bool paused, running;
 
 	if ((!in_pause && !add_filters(build, error)) ||
 	    !fleece_freeze(build, error))
 		return false;
 	limit_command(build);
-	if (!qmp_query_status(build->client, &running, NULL, error))
+	if (!qmp_query_status(build->client, &running, &status, error) ||
+	    !fleece_check_here(status, error))
 		return false;
 	paused = running && count_written(build) > (in_pause ? 0 : 1);
 	if (!(paused ? attach_paused(build, error) :

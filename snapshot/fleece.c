@@ -189,6 +189,32 @@ static bool make_plan(FleeceBuild *build, GError **error)
 	return true;
 }
 
+/* Its disks are another QEMU's, whose guest writes to them past this one; and
+ * an export would have this one take them, and write what it knows of an image
+ * over what the other does. */
+bool fleece_check_here(const char *status, GError **error)
+{
+	static const char *const elsewhere[] = { "inmigrate", "postmigrate",
+		"finish-migrate", NULL };
+
+	if (!g_strv_contains(elsewhere, status))
+		return true;
+	fleece_set_error(error, EBUSY, "it is in another QEMU (%s): it comes "
+		"from there or has gone there", status);
+	return false;
+}
+
+static bool check_here(FleeceBuild *build, GError **error)
+{
+	g_autofree char *status = NULL;
+	bool running;
+
+	/* a storage daemon has no guest */
+	return build->fleece->plan.daemon ||
+		(qmp_query_status(build->client, &running, &status, error) &&
+			fleece_check_here(status, error));
+}
+
 /* QEMU has one NBD server: one that others use is left alone. */
 static bool check_server_free(FleeceBuild *build, GError **error)
 {
@@ -332,6 +358,7 @@ static bool find_disks(FleeceBuild *build, GError **error)
 static bool prepare(FleeceBuild *build, GError **error)
 {
 	return claim(build, error) && make_plan(build, error) &&
+	       check_here(build, error) &&
 	       check_server_free(build, error) && find_disks(build, error) &&
 	       fleece_check_jobs(build, error) &&
 	       fleece_find_draining(build, error) &&
