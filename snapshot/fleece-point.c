@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "fleece-build.h"
 
+#include <errno.h>
+
 #include "fleece-error.h"
 #include "qmp-block.h"
 #include "qmp-object.h"
@@ -264,6 +266,26 @@ static bool settle(FleeceBuild *build, GError **error)
 		set_state(build, "setup", error);
 }
 
+/* Whoever has stopped it may let it go on at any time; then what is written
+ * between the first disk and the last is on the last alone. */
+static bool check_stood_still(FleeceBuild *build, GError **error)
+{
+	bool running;
+
+	if (!qmp_query_status(build->client, &running, NULL, error))
+		return false;
+	if (running)
+		fleece_set_error(error, EAGAIN, "it was continued in the "
+			"midst of the instant: try again");
+	return !running;
+}
+
+static bool attach_as_it_is(FleeceBuild *build, bool running, GError **error)
+{
+	return attach(build, error) && (running || count_written(build) <= 1 ||
+		check_stood_still(build, error));
+}
+
 /* One disk needs no pause: qom-set is atomic, and so is backup-access-setup.
  * Of several, no write may fall between the first and the last. */
 static bool point_by_filter(FleeceBuild *build, GError **error)
@@ -281,7 +303,7 @@ static bool point_by_filter(FleeceBuild *build, GError **error)
 		return false;
 	paused = running && count_written(build) > (in_pause ? 0 : 1);
 	if (!(paused ? attach_paused(build, error) :
-			attach(build, error)) ||
+			attach_as_it_is(build, running, error)) ||
 	    !fleece_thaw(build, error) || !settle(build, error))
 		return false;
 	return in_pause || add_accesses(build, error);

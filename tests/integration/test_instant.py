@@ -7,8 +7,11 @@ import pytest
 
 import guest
 import images
+import refusal
 import scene
 from deadline import wait_for
+from qmp import Qmp
+from qmpproxy import QmpProxy
 
 RING = guest.Ring(slots=128, drives=2)
 THREADED = [("virtio-blk", False), ("virtio-blk", True),
@@ -44,6 +47,31 @@ def test_one_instant(tmp, vm_factory, mount_factory, attachment, iothread):
     assert min(later) >= max(newest) + 150
     assert shas != [images.sha256(living.file(again, disk))
                     for disk in vm.disks]
+
+
+def test_continued_meanwhile(tmp, vm_factory, mount_factory):
+    """Of a guest that is paused, several disks are at one instant only if it
+    stays so: somebody has another monitor."""
+    path = f"{tmp}/second"
+    two = scene.build(tmp, vm_factory, [(disk, "raw", images.SIZE)
+                                        for disk in ("va", "vb")],
+                      args=[
+        "-chardev", f"socket,id=second,path={path},server=on,wait=off",
+        "-mon", "chardev=second,mode=control"])
+    two.vm.execute("stop")
+
+    def let_go(_number, name):
+        if name == "qom-set drive" and proxy.log.count(name) == 2:
+            with Qmp(path) as second:
+                second.execute("cont")
+
+    with QmpProxy(f"{tmp}/web02.qmp", two.vm.qmp_path) as proxy:
+        proxy.hook = let_go
+        mnt = mount_factory(proxy.path, "timeout=5", check=False)
+    assert proxy.log.count("qom-set drive") >= 2, proxy.log
+    refusal.assert_refused(mnt, "VM web02", "it was continued")
+    assert two.vm.run_state() == "running"
+    two.assert_as_before()
 
 
 @pytest.mark.parametrize("method", ("filter", "job"))
