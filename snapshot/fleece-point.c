@@ -221,6 +221,21 @@ static bool attach(FleeceBuild *build, GError **error)
 		(!build_now || add_accesses(build, error));
 }
 
+/* Whoever has a monitor may let it go on at any time; then what is written
+ * between the first disk and the last is on the last alone. */
+static bool check_stood_still(FleeceBuild *build, GError **error)
+{
+	bool running;
+
+	limit_command(build);
+	if (!qmp_query_status(build->client, &running, NULL, error))
+		return false;
+	if (running)
+		fleece_set_error(error, EAGAIN, "it was continued in the "
+			"midst of the instant: try again");
+	return !running;
+}
+
 static bool attach_in_pause(FleeceBuild *build, unsigned undo, GError **error)
 {
 	gint64 stopped = g_get_monotonic_time();
@@ -228,7 +243,7 @@ static bool attach_in_pause(FleeceBuild *build, unsigned undo, GError **error)
 
 	if (!qmp_stop(build->client, error))
 		return false;
-	attached = attach(build, error);
+	attached = attach(build, error) && check_stood_still(build, error);
 	return resume(build, undo, stopped, attached ? error : NULL) &&
 		attached;
 }
@@ -264,20 +279,6 @@ static bool settle(FleeceBuild *build, GError **error)
 {
 	return g_str_equal(build->owner->state, "setup") ||
 		set_state(build, "setup", error);
-}
-
-/* Whoever has stopped it may let it go on at any time; then what is written
- * between the first disk and the last is on the last alone. */
-static bool check_stood_still(FleeceBuild *build, GError **error)
-{
-	bool running;
-
-	if (!qmp_query_status(build->client, &running, NULL, error))
-		return false;
-	if (running)
-		fleece_set_error(error, EAGAIN, "it was continued in the "
-			"midst of the instant: try again");
-	return !running;
 }
 
 static bool attach_as_it_is(FleeceBuild *build, bool running, GError **error)

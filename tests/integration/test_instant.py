@@ -49,7 +49,8 @@ def test_one_instant(tmp, vm_factory, mount_factory, attachment, iothread):
                     for disk in vm.disks]
 
 
-def test_continued_meanwhile(tmp, vm_factory, mount_factory):
+@pytest.mark.parametrize("whose", ("ours", "theirs"))
+def test_continued_meanwhile(tmp, vm_factory, mount_factory, whose):
     """Of a guest that is paused, several disks are at one instant only if it
     stays so: somebody has another monitor."""
     path = f"{tmp}/second"
@@ -58,7 +59,8 @@ def test_continued_meanwhile(tmp, vm_factory, mount_factory):
                       args=[
         "-chardev", f"socket,id=second,path={path},server=on,wait=off",
         "-mon", "chardev=second,mode=control"])
-    two.vm.execute("stop")
+    if whose == "theirs":
+        two.vm.execute("stop")
 
     def let_go(_number, name):
         if name == "qom-set drive" and proxy.log.count(name) == 2:
