@@ -57,8 +57,14 @@ def run_file(tmp, text, *words):
              "PYTHONDONTWRITEBYTECODE": "1"})
 
 
-def test_a_good_test_passes(tmp):
-    done = run_inner(tmp, "assert True")
+GOOD = ("assert True",
+        "open(tmp + '/san.17', 'w').write('==1==Running thread 2 was not "
+        "suspended. False leaks are possible.')")
+
+
+@pytest.mark.parametrize("body", GOOD, ids=("nothing", "no report"))
+def test_a_good_test_passes(tmp, body):
+    done = run_inner(tmp, body)
     assert done.returncode == 0, done.stdout
 
 
