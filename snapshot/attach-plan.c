@@ -5,8 +5,6 @@
 
 #include "fleece-error.h"
 
-/* More is no disk but a server gone wild. */
-#define DISK_SIZE_MAX (UINT64_C(1) << 60)
 /* A line is to be read by people. */
 #define NAMES_SHOWN 16
 
@@ -93,11 +91,6 @@ bool attach_plan_check(const GPtrArray *exports, const Settings *settings,
 		const NbdExportFacts *export = exports->pdata[i];
 		const char *id = attach_disk_id(export->name);
 
-		if (export->size > DISK_SIZE_MAX) {
-			fleece_set_error(error, EFBIG, "disk %s: a size of %"
-				G_GUINT64_FORMAT " bytes", id, export->size);
-			return false;
-		}
 		if ((settings->discard || settings->read_once) &&
 			!export->can_trim) {
 			fleece_set_error(error, EOPNOTSUPP, "disk %s: option "

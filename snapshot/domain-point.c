@@ -177,6 +177,20 @@ static bool check_frozen(DomainBuild *build, GError **error)
 	return tolerate(build, problem, error);
 }
 
+/* What is left for one of several things if the guest is frozen, of limit_ms
+ * where that is not 0: anything. */
+static unsigned while_frozen(const DomainBuild *build, unsigned limit_ms)
+{
+	gint64 left;
+
+	if (!build->freeze_undo)
+		return limit_ms;
+	left = FREEZE_BUDGET_MS -
+		(g_get_monotonic_time() - build->frozen_since) / 1000;
+	left = MAX(left, BEGIN_MIN_MS);
+	return limit_ms ? MIN(limit_ms, left) : left;
+}
+
 static bool end_freeze(DomainBuild *build, GError **error)
 {
 	if (!build->freeze_undo)
@@ -206,12 +220,16 @@ static bool needs_pause(const DomainBuild *build)
 static bool stop_guest(DomainBuild *build, GError **error)
 {
 	const DomainRequest *request = build->request;
+	unsigned wait_ms = settings(build)->timeout_ms;
 	enum virt_state state;
 
 	if (!needs_pause(build))
 		return true;
-	if (!virt_domain_wait_idle(build->virt, uuid_of(build),
-		    settings(build)->timeout_ms, error) ||
+	/* the other half is the job's */
+	if (build->freeze_undo)
+		wait_ms = while_frozen(build, 2 * wait_ms) / 2;
+	if (!virt_domain_wait_idle(build->virt, uuid_of(build), wait_ms,
+		    error) ||
 	    !virt_domain_state(build->virt, uuid_of(build), &state, error))
 		return false;
 	if (state != VIRT_STATE_RUNS)
@@ -238,6 +256,12 @@ static bool let_go_on(DomainBuild *build, GError **error)
 }
 
 /* --- the job --- */
+
+/* What it may take without keeping the guest for too long; 0: anything. */
+static unsigned begin_ms(const DomainBuild *build)
+{
+	return while_frozen(build, build->pause_undo ? BEGIN_MS : 0);
+}
 
 static VirtBackupDisk *list_disks(const DomainBuild *build)
 {
@@ -271,20 +295,6 @@ static bool name_next(DomainBuild *build, GError **error)
 	return undo_list_add(build->request->undo, UNDO_CHECKPOINT,
 		uuid_of(build), fleece->checkpoint, build->owner->session,
 		NULL, error);
-}
-
-/* What it may take without keeping the guest for too long; 0: anything. */
-static unsigned begin_ms(const DomainBuild *build)
-{
-	unsigned limit = build->pause_undo ? BEGIN_MS : 0;
-	gint64 left;
-
-	if (!build->freeze_undo)
-		return limit;
-	left = FREEZE_BUDGET_MS -
-		(g_get_monotonic_time() - build->frozen_since) / 1000;
-	left = MAX(left, BEGIN_MIN_MS);
-	return limit ? MIN(limit, left) : left;
 }
 
 /* libvirt has no job then, nor can it know more; and without via=monitor we do

@@ -8,6 +8,9 @@
 #include "nbd-export.h"
 #include "safe-name.h"
 
+/* More is no disk but a server gone wild. */
+#define DISK_SIZE_MAX (UINT64_C(1) << 60)
+
 typedef struct {
 	const ServedDisk *of;
 	Fleece *fleece;
@@ -236,6 +239,15 @@ static void add_to_fleece(Serving *serving, GHashTable *taken)
 	g_ptr_array_add(serving->fleece->chains, of->chain);
 }
 
+static bool check_size(const ServedDisk *disk, GError **error)
+{
+	if (disk->facts->size <= DISK_SIZE_MAX)
+		return true;
+	fleece_set_error(error, EFBIG, "a size of %" G_GUINT64_FORMAT " bytes",
+		disk->facts->size);
+	return false;
+}
+
 bool served_disk_add(const ServedDisk *disk, Fleece *fleece,
 	GHashTable *taken, GError **error)
 {
@@ -248,7 +260,8 @@ bool served_disk_add(const ServedDisk *disk, Fleece *fleece,
 
 	add_to_fleece(&serving, taken);
 	serving.export = new_export(&serving);
-	if (connect_export(&serving, error) && read_maps(&serving, error) &&
+	if (check_size(disk, error) && connect_export(&serving, error) &&
+	    read_maps(&serving, error) &&
 	    disk_view_attach_take(serving.view,
 		    g_steal_pointer(&serving.export), serving.allocation,
 		    serving.dirty, error))

@@ -193,6 +193,16 @@ def test_frees_without_trims(tmp, mount_factory, word):
         mount_factory(one.uri()).umount()
 
 
+def test_largest_size(tmp, mount_factory):
+    with nbdkit(tmp, "null", str(2 ** 60)) as one:
+        mnt = mount_factory(one.uri())
+        assert os.stat(mnt.join("nbd", "disk.raw")).st_size == 2 ** 60
+        mnt.umount()
+    with nbdkit(tmp, "null", str(2 ** 60 + 512)) as one:
+        mnt = mount_factory(one.uri(), check=False)
+        refusal.assert_refused(mnt, "disk disk: a size of", str(2 ** 60 + 512))
+
+
 def test_mkdir_and_rmdir(tmp, mount_factory):
     """mkdir connects, rmdir disconnects, and each has its own instant."""
     with nbdkit(tmp, "pattern", "1M") as one:
