@@ -3,6 +3,11 @@
 
 static void init(void *userdata, struct fuse_conn_info *conn)
 {
+	const Filesystem *fs = userdata;
+
+	/* libfuse wants to hear it twice: this, and the option of the mount */
+	if (fs->options->max_read)
+		conn->max_read = fs->options->max_read;
 	/* files never change: nothing the kernel keeps can become wrong */
 	conn->want &= ~FUSE_CAP_AUTO_INVAL_DATA;
 	if (conn->capable & FUSE_CAP_EXPLICIT_INVAL_DATA)

@@ -20,13 +20,16 @@ typedef struct {
 	char *scratch_limit, *scratch_reserve;
 	char *chain, *since, *fallback, *keep, *view, *freeze, *agent, *via;
 	char *bitmap, *tls, *tls_certificates, *tls_psk, *server, *ports;
-	char *uid, *gid, *umask, *fsname;
+	char *uid, *gid, *umask, *max_read, *fsname;
 	int discard, read_once, strict, unsafe_qemu, allow_other, ro;
 	int foreground, debug, help, version, fake, remount;
 	bool helper; /* called by mount(8) */
 	GPtrArray *words; /* SOURCE and MOUNTPOINT */
 	char *unknown;
 } Raw;
+
+/* The kernel would take that for less, and libfuse's end would not know. */
+#define MAX_READ_MIN 4096
 
 #define OPTION(text, member) { text, offsetof(Raw, member), 1 }
 enum { KEY_FSNAME };
@@ -61,6 +64,7 @@ static const struct fuse_opt table[] = {
 	OPTION("uid=%s", uid),
 	OPTION("gid=%s", gid),
 	OPTION("umask=%s", umask),
+	OPTION("max_read=%s", max_read),
 	OPTION("discard", discard),
 	OPTION("read_once", read_once),
 	OPTION("strict", strict),
@@ -79,7 +83,6 @@ static const struct fuse_opt table[] = {
 	FUSE_OPT_KEY("allow_root", FUSE_OPT_KEY_KEEP),
 	FUSE_OPT_KEY("default_permissions", FUSE_OPT_KEY_KEEP),
 	FUSE_OPT_KEY("auto_unmount", FUSE_OPT_KEY_KEEP),
-	FUSE_OPT_KEY("max_read=", FUSE_OPT_KEY_KEEP),
 	FUSE_OPT_KEY("rw", FUSE_OPT_KEY_KEEP),
 	FUSE_OPT_KEY("suid", FUSE_OPT_KEY_KEEP),
 	FUSE_OPT_KEY("nosuid", FUSE_OPT_KEY_KEEP),
@@ -402,6 +405,8 @@ static bool take_raw(Options *options, Raw *raw, GError **error)
 	return take_settings(options, raw, error) &&
 		check_combination(options, raw, error) &&
 		take_ids(options, raw, error) &&
+		take_number("max_read", raw->max_read, MAX_READ_MIN,
+			G_MAXUINT32, 1, &options->max_read, error) &&
 		take_mountpoint(options, raw->words->pdata[1], error);
 }
 
@@ -420,6 +425,12 @@ static void add_fuse_options(Options *options, const Raw *raw)
 		fuse_opt_add_opt(&list, "allow_other,default_permissions");
 	if (raw->ro)
 		fuse_opt_add_opt(&list, "ro");
+	if (options->max_read) {
+		g_autofree char *max_read = g_strdup_printf("max_read=%u",
+			options->max_read);
+
+		fuse_opt_add_opt(&list, max_read);
+	}
 	fuse_opt_add_arg(&options->fuse, "-o");
 	fuse_opt_add_arg(&options->fuse, list);
 	free(list);
@@ -430,8 +441,9 @@ static void raw_clear(Raw *raw)
 	char *texts[] = { raw->name, raw->vm, raw->disk, raw->snapshot,
 		raw->scratch, raw->method, raw->cbw_timeout, raw->timeout,
 		raw->read_timeout, raw->connections, raw->uid, raw->gid,
-		raw->umask, raw->chain, raw->since, raw->fallback, raw->keep,
-		raw->view, raw->scratch_limit, raw->scratch_reserve,
+		raw->umask, raw->max_read, raw->chain, raw->since,
+		raw->fallback, raw->keep, raw->view, raw->scratch_limit,
+		raw->scratch_reserve,
 		raw->freeze, raw->agent, raw->via, raw->bitmap, raw->tls,
 		raw->tls_certificates, raw->tls_psk, raw->server,
 		raw->ports };

@@ -30,6 +30,7 @@ typedef struct {
 	uid_t uid;
 	gid_t gid;
 	mode_t umask;
+	unsigned max_read; /* bytes of a read of the kernel's; 0: as it likes */
 	struct fuse_args fuse; /* what is left for libfuse */
 } Options;
 

@@ -14,6 +14,7 @@ static void check(const Options *options)
 	g_assert_nonnull(options->fsname);
 	g_assert_true(g_path_is_absolute(options->mountpoint));
 	g_assert_cmpuint(options->umask, <=, 0777);
+	g_assert_true(!options->max_read || options->max_read >= 4096);
 	g_assert_cmpuint(options->uid, !=, (uid_t)-1);
 	g_assert_cmpuint(options->gid, !=, (gid_t)-1);
 	g_assert_true(!options->name || options->name[0]);

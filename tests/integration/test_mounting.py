@@ -93,7 +93,8 @@ def test_fstab(tmp, inside, one, point, kind):
 
 
 @pytest.mark.parametrize("word, in_list", (
-    ("ro", "ro,"), ("fsname=nightly", "nightly "), ("noexec", "noexec")))
+    ("ro", "ro,"), ("fsname=nightly", "nightly "), ("noexec", "noexec"),
+    ("max_read=65536", "max_read=65536")))
 def test_options_in_the_kernels_list(inside, one, point, word, in_list):
     inside.good("mount", "-t", "fleecefs", "-o", word, one.vm.qmp_path, point)
     line = inside.good("grep", point, "/proc/mounts")

@@ -28,6 +28,7 @@ BAD_VALUES = (
     ("uid=-1", "whole number"), ("uid=4294967295", "whole number"),
     ("gid=root", "whole number"), ("umask=8", "octal"),
     ("umask=1000", "octal"), ("umask=", "octal"),
+    ("max_read=", "from 4096"), ("max_read=4095", "from 4096"),
     ("via=libvirt", "backup or monitor"))
 UNKNOWN = ("Discard", "discards", "discard=1", "strict=yes", "timeout",
            "sratch=/tmp", "vms=*", "nonempty", "ro=1")
