@@ -112,6 +112,13 @@ static const struct fuse_opt table[] = {
 	FUSE_OPT_KEY("nofail", FUSE_OPT_KEY_DISCARD),
 	FUSE_OPT_KEY("_netdev", FUSE_OPT_KEY_DISCARD),
 	FUSE_OPT_KEY("relatime", FUSE_OPT_KEY_DISCARD),
+	/* libfuse's library knows none of these, and here none makes any
+	 * difference: no time changes, and there are no links */
+	FUSE_OPT_KEY("nodiratime", FUSE_OPT_KEY_DISCARD),
+	FUSE_OPT_KEY("strictatime", FUSE_OPT_KEY_DISCARD),
+	FUSE_OPT_KEY("lazytime", FUSE_OPT_KEY_DISCARD),
+	FUSE_OPT_KEY("nosymfollow", FUSE_OPT_KEY_DISCARD),
+	FUSE_OPT_KEY("silent", FUSE_OPT_KEY_DISCARD),
 	FUSE_OPT_KEY("comment=", FUSE_OPT_KEY_DISCARD),
 	/* mount(8) tells its helper the type */
 	FUSE_OPT_KEY("-t ", FUSE_OPT_KEY_DISCARD),

@@ -81,6 +81,7 @@ def test_fstab(tmp, inside, one, point, kind):
     with open(f"{tmp}/fstab", "w", encoding="utf-8") as file:
         file.write(f"{one.vm.qmp_path} {point} {kind} defaults,noauto,nofail,"
                    "_netdev,x-systemd.automount,comment=nightly,"
+                   "nodiratime,strictatime,lazytime,nosymfollow,silent,"
                    "snapshot=mkdir,discard,nosuid,noexec 0 0\n")
     inside.good("mount", point)
     one.assert_as_before()
