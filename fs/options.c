@@ -381,6 +381,52 @@ static bool take_mountpoint(Options *options, const char *word, GError **error)
 	return true;
 }
 
+static bool is_below(const char *path, const char *directory)
+{
+	size_t length = strlen(directory);
+
+	/* the root's name ends with a '/' as it is */
+	if (directory[length - 1] == '/')
+		return true;
+	return strncmp(path, directory, length) == 0 &&
+		(path[length] == '/' || path[length] == '\0');
+}
+
+/* By its name, or where that leads. */
+static bool is_hidden(const char *path, const char *mountpoint)
+{
+	g_autofree char *name = g_canonicalize_filename(path, NULL);
+	char *real = realpath(path, NULL);
+	bool hidden = is_below(name, mountpoint) ||
+		(real && is_below(real, mountpoint));
+
+	free(real);
+	return hidden;
+}
+
+/* Whoever looks for something below his own mount waits for himself.  A .conf
+ * file is not looked for again. */
+static bool check_hidden(const Options *options, GError **error)
+{
+	const char *source = options->source;
+	bool nbd = source_is_nbd(source), uri = domain_is_uri(source);
+	bool path = !nbd && !uri && !has_settings(source);
+	bool scratch = !nbd && !(uri && domain_is_remote(source));
+	const char *needed[] = { path ? source : NULL,
+		scratch ? options->settings->scratch : NULL,
+		options->settings->agent };
+
+	for (unsigned i = 0; i < G_N_ELEMENTS(needed); i++) {
+		if (!needed[i] || !is_hidden(needed[i], options->mountpoint))
+			continue;
+		fleece_set_error(error, EINVAL, "mountpoint %s would hide %s, "
+			"which is needed meanwhile", options->mountpoint,
+			needed[i]);
+		return false;
+	}
+	return true;
+}
+
 static bool take_raw(Options *options, Raw *raw, GError **error)
 {
 	if (raw->remount) {
@@ -414,7 +460,8 @@ static bool take_raw(Options *options, Raw *raw, GError **error)
 		take_ids(options, raw, error) &&
 		take_number("max_read", raw->max_read, MAX_READ_MIN,
 			G_MAXUINT32, 1, &options->max_read, error) &&
-		take_mountpoint(options, raw->words->pdata[1], error);
+		take_mountpoint(options, raw->words->pdata[1], error) &&
+		check_hidden(options, error);
 }
 
 /* What libfuse has to know beyond what the user said. */

@@ -107,6 +107,21 @@ CONFS = {
 }
 
 
+@pytest.mark.parametrize("source, words", (
+    ("mnt", ()), ("mnt/web01.qmp", ()), ("link/web01.qmp", ()),
+    ("web01.qmp", ("scratch={}/mnt/scratch",)), ("web01.qmp", (
+        "freeze=try", "agent={}/mnt/web01.agent"))))
+def test_mountpoint_that_hides(tmp, mount_factory, source, words):
+    """Whoever looks for it later would wait for himself."""
+    os.makedirs(f"{tmp}/mnt/scratch")
+    os.mkfifo(f"{tmp}/mnt/web01.qmp")
+    os.symlink("mnt", f"{tmp}/link")
+    mnt = mount_factory(f"{tmp}/{source}", *(
+        word.format(tmp) for word in words), check=False)
+    said = refusal.assert_refused(mnt, status=mount.USAGE)
+    assert f"mountpoint {mnt.path} would hide " in said
+
+
 @pytest.mark.parametrize("kind", CONFS)
 def test_conf(tmp, mount_factory, kind):
     """The file is named, or where it is good, the VM."""
