@@ -11,6 +11,7 @@
 
 #include "autofd.h"
 #include "fleece-error.h"
+#include "mounted-device.h"
 
 /* -1 where this is no fleecefs, or its daemon is dead already. */
 static int open_daemon(const char *mountpoint)
@@ -56,6 +57,14 @@ static bool detach(const char *mountpoint, unsigned flags, GError **error)
 	return false;
 }
 
+/* In another place, as by mount --bind. */
+static bool is_mounted(dev_t device)
+{
+	g_autofree char *type = mounted_type(device);
+
+	return type;
+}
+
 static void wait_for_end(int daemon)
 {
 	struct pollfd poller = { .fd = daemon, .events = POLLIN };
@@ -67,11 +76,13 @@ static void wait_for_end(int daemon)
 bool unmount(const char *mountpoint, unsigned flags, GError **error)
 {
 	AUTOFD int daemon = open_daemon(mountpoint);
+	dev_t device = mounted_device(mountpoint);
 
 	if (!detach(mountpoint, flags, error))
 		return false;
-	/* a lazy one ends when its last file is closed: nobody waits */
-	if (daemon >= 0 && !(flags & UNMOUNT_LAZY))
+	/* a lazy one ends when its last file is closed: nobody waits, nor for
+	 * one that is still mounted elsewhere */
+	if (daemon >= 0 && !(flags & UNMOUNT_LAZY) && !is_mounted(device))
 		wait_for_end(daemon);
 	return true;
 }

@@ -156,6 +156,20 @@ def test_busy_and_lazy(inside, one, point):
     assert inside.kind(point) == ""
 
 
+@pytest.mark.parametrize("first, last", (("mnt", "other"), ("other", "mnt")))
+def test_bound_elsewhere(tmp, inside, one, point, first, last):
+    """Whoever unmounts one of two places waits for nothing, since the other
+    one keeps the snapshots."""
+    os.mkdir(f"{tmp}/other")
+    inside.good("mount", "-t", "fleecefs", one.vm.qmp_path, point)
+    inside.good("mount", "--bind", point, f"{tmp}/other")
+    inside.good("umount", f"{tmp}/{first}")
+    assert inside.kind(f"{tmp}/{first}") == ""
+    assert shown(inside, f"{tmp}/{last}") == one.sha("va")
+    inside.good("umount.fleecefs", f"{tmp}/{last}")
+    assert_gone(inside, one, point)
+
+
 def test_through_a_link(tmp, inside, one, point):
     os.symlink("mnt", f"{tmp}/link")
     inside.good("mount", "-t", "fleecefs", one.vm.qmp_path, f"{tmp}/link")

@@ -10,3 +10,10 @@
  * cannot be told.
  */
 dev_t mounted_device(const char *path);
+
+/*
+ * Of which type the filesystem with this number is, as "fuse.fleecefs"; to be
+ * freed.  NULL where it is mounted nowhere in this namespace, or that cannot
+ * be told.
+ */
+char *mounted_type(dev_t device);
