@@ -8,14 +8,18 @@
 
 #include "ctl-command.h"
 #include "ctl-mount.h"
+#include "mounted-device.h"
 #include "unmount.h"
 
 /* A mount whose daemon is dead tells nothing any more, and another user's
  * not even to root: both can still be taken away. */
-static bool may_unmount(const GError *error)
+static bool may_unmount(const char *mountpoint, const GError *error)
 {
-	return error->code == ENOTCONN || error->code == ECONNABORTED ||
-		(error->code == EACCES && geteuid() == 0);
+	g_autofree char *type = mounted_type(mounted_device(mountpoint));
+
+	return g_strcmp0(type, "fuse.fleecefs") == 0 &&
+		(error->code == ENOTCONN || error->code == ECONNABORTED ||
+			(error->code == EACCES && geteuid() == 0));
 }
 
 static bool run(const CtlCommand *self, char **words, GError **error)
@@ -24,7 +28,8 @@ static bool run(const CtlCommand *self, char **words, GError **error)
 	/* malloc()ed: the same to g_free() since GLib 2.46 */
 	g_autofree char *path = realpath(words[0], NULL);
 
-	if (!ctl_mount_check(words[0], &problem) && !may_unmount(problem)) {
+	if (!ctl_mount_check(words[0], &problem) &&
+	    !may_unmount(words[0], problem)) {
 		g_propagate_error(error, g_steal_pointer(&problem));
 		return false;
 	}

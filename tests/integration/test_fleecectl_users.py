@@ -2,6 +2,7 @@
 """The control tool as it is installed, and in the hands of other users."""
 
 import os
+import signal
 
 import pytest
 
@@ -73,6 +74,29 @@ def test_a_users_own_is_busy(tmp, inside, shared):
                       'exec fleecectl umount "$1"', "sh", point, user=NOBODY)
     assert "busy" in fleecectl.line_of(done)
     inside.good("fleecectl", "umount", point, user=NOBODY)
+
+
+def test_what_is_no_fleecefs(tmp, inside, need_tool):
+    """Root may not look into another user's, and takes nothing away for
+    that."""
+    need_tool("qemu-storage-daemon")
+    point = f"{tmp}/file"
+    with open(point, "wb"):
+        os.chown(point, NOBODY, NOBODY)
+    inside.good(
+        "qemu-storage-daemon", "--daemonize", "--pidfile", f"{tmp}/pid",
+        "--blockdev", "null-co,node-name=n,size=1048576", "--export",
+        f"fuse,id=e,node-name=n,mountpoint={point},allow-other=off",
+        user=NOBODY)
+    try:
+        assert inside.kind(point) == "fuse"
+        said = fleecectl.line_of(inside.run("fleecectl", "umount", point))
+        assert point in said
+        assert inside.kind(point) == "fuse"
+    finally:
+        inside.good("umount", point)
+        with open(f"{tmp}/pid", encoding="utf-8") as file:
+            os.kill(int(file.read()), signal.SIGTERM)
 
 
 def test_installed(inside):
