@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "ctl-command.h"
+#include "inherited.h"
 #include "log.h"
 
 enum { EXIT_DONE, EXIT_FAILED, EXIT_USAGE };
@@ -156,6 +157,7 @@ int main(int argc, char **argv)
 {
 	const CtlCommand *command;
 
+	inherited_reset();
 	if (argc < 2) {
 		print_usage(stderr);
 		return EXIT_USAGE;

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "inherited.h"
 #include "log.h"
 #include "unmount.h"
 
@@ -38,6 +39,7 @@ int main(int argc, char **argv)
 	g_autoptr(GError) error = NULL;
 	g_autofree char *line = NULL;
 
+	inherited_reset();
 	if (!parse(argc, argv, &request)) {
 		fputs("usage: umount.fleecefs [-fl] MOUNTPOINT\n", stderr);
 		return EXIT_FAILURE;

@@ -18,6 +18,7 @@
 #include "confine.h"
 #include "filesystem.h"
 #include "fs-ops.h"
+#include "inherited.h"
 #include "log.h"
 #include "mounted-device.h"
 #include "options.h"
@@ -156,6 +157,7 @@ int main(int argc, char **argv)
 	int background = -1;
 	int status;
 
+	inherited_reset();
 	background_fill_standard_fds();
 	log_init(LOG_TARGET_STDERR, false);
 	if (!options_parse(&options, argc, argv, &error)) {
