@@ -5,12 +5,16 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "fleece-error.h"
 
-void background_fill_standard_fds(void)
+/* Of the caller, above the standard ones. */
+static GArray *others;
+
+static void fill_standard_fds(void)
 {
 	int fd;
 
@@ -19,6 +23,42 @@ void background_fill_standard_fds(void)
 	} while (fd >= 0 && fd < STDERR_FILENO);
 	if (fd > STDERR_FILENO)
 		close(fd);
+}
+
+/* What was open before execve(2) is not to be closed by it; what a library or
+ * this function has opened since is. */
+static bool is_of_caller(int fd)
+{
+	int flags = fcntl(fd, F_GETFD);
+
+	return fd > STDERR_FILENO && flags >= 0 && !(flags & FD_CLOEXEC);
+}
+
+static void note_others(void)
+{
+	g_autoptr(GDir) list = g_dir_open("/proc/self/fd", 0, NULL);
+	const char *name;
+
+	others = g_array_new(FALSE, FALSE, sizeof(int));
+	while (list && (name = g_dir_read_name(list))) {
+		int fd = atoi(name);
+
+		if (is_of_caller(fd))
+			g_array_append_val(others, fd);
+	}
+}
+
+void background_take_open_fds(void)
+{
+	fill_standard_fds();
+	note_others();
+}
+
+static void close_others(void)
+{
+	for (guint i = 0; i < others->len; i++)
+		close(g_array_index(others, int, i));
+	g_array_set_size(others, 0);
 }
 
 /* What ends the one who waits. */
@@ -112,6 +152,7 @@ void background_ready(int number)
 		dup2(null, fd);
 	if (null > STDERR_FILENO)
 		close(null);
+	close_others();
 	if (chdir("/") < 0)
 		g_warning("chdir /: %s", g_strerror(errno));
 	written = write(number, "", 1);

@@ -12,11 +12,12 @@
 #include <glib.h>
 
 /*
- * Opens /dev/null in place of each of the descriptors 0 to 2 that is closed:
- * else one of ours would get the number, and with it what is printed.  Call
- * it before anything is opened.
+ * Call it before anything is opened.  Opens /dev/null in place of each of the
+ * descriptors 0 to 2 that is closed: else one of ours would get the number,
+ * and with it what is printed.  Those above, which a script has open for
+ * itself, a lock or a pipe, are noted for background_ready().
  */
-void background_fill_standard_fds(void);
+void background_take_open_fds(void);
 
 /*
  * Forks; returns in the child, with the number for background_ready().  The
@@ -25,5 +26,6 @@ void background_fill_standard_fds(void);
  */
 int background_fork(GError **error);
 
-/* Lets the parent exit with 0 and lets go of the terminal. */
+/* Lets the parent exit with 0 and lets go of the terminal and of what else the
+ * caller had open; until then an option may name it (/dev/fd/3). */
 void background_ready(int number);

@@ -158,7 +158,7 @@ int main(int argc, char **argv)
 	int status;
 
 	inherited_reset();
-	background_fill_standard_fds();
+	background_take_open_fds();
 	log_init(LOG_TARGET_STDERR, false);
 	if (!options_parse(&options, argc, argv, &error)) {
 		options_clear(&options);

@@ -91,3 +91,13 @@ def test_small_files(inside, one, point):
     assert "disk va: scratch=" in done.stderr
     assert "File too large" in done.stderr
     one.assert_as_before()
+
+
+def test_open_files(tmp, inside, one, point):
+    """Those of a script are its own: a lock that it gives up is free."""
+    inside.good("sh", "-c", 'exec 9>"$1"; flock 9; fleecefs "$2" "$3"; '
+                'exec 9>&-; exec flock -n "$1" true', "sh", f"{tmp}/lock",
+                one.vm.qmp_path, point)
+    assert shown(inside, point, 0) == one.sha("va")
+    inside.good("umount", point)
+    one.assert_as_before()
