@@ -2,6 +2,7 @@
 """Snapshots as directories: mkdir, rmdir, the control file, and pauses."""
 
 import concurrent.futures
+import contextlib
 import glob
 import mmap
 import os
@@ -235,7 +236,9 @@ def threads_of(pid):
     """What its threads are called."""
     names = []
     for path in glob.glob(f"/proc/{pid}/task/*/comm"):
-        with open(path, encoding="ascii") as file:
+        # it may end meanwhile
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError), \
+             open(path, encoding="ascii") as file:
             names.append(file.read().rstrip("\n"))
     return names
 
