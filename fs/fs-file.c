@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <string.h>
 
+#include "metrics.h"
 #include "report.h"
 
 static bool is_written(const struct fuse_file_info *fi)
@@ -122,6 +123,8 @@ static FsFile *file_new(const Filesystem *fs, FsNode *node)
 		open_disk(fs, file);
 	else if (file->node.kind == NODE_STATUS)
 		take_text(file, report_status_json(fs->set));
+	else if (file->node.kind == NODE_METRICS)
+		take_text(file, metrics_text(fs->set));
 	else
 		copy_content(file);
 	keep_file(fs->files, file);

@@ -112,7 +112,7 @@ static bool is_kind_of_snapshot(const Snapshot *snapshot, unsigned kind,
 
 static int get_fixed(fuse_ino_t id, FsNode *node)
 {
-	if (id < FUSE_ROOT_ID || id > FUSE_ROOT_ID + NODE_STATUS)
+	if (id < FUSE_ROOT_ID || id > FUSE_ROOT_ID + NODE_METRICS)
 		return ESTALE;
 	set_node(node, id - FUSE_ROOT_ID, NULL, 0);
 	return 0;
@@ -173,6 +173,8 @@ static int lookup_hidden(const char *name, FsNode *child)
 		set_node(child, NODE_CONTROL, NULL, 0);
 	else if (g_str_equal(name, "status"))
 		set_node(child, NODE_STATUS, NULL, 0);
+	else if (g_str_equal(name, "metrics"))
+		set_node(child, NODE_METRICS, NULL, 0);
 	else
 		return ENOENT;
 	return 0;
@@ -236,6 +238,7 @@ static const char *const kind_words[] = {
 	[NODE_HIDDEN] = "hidden",
 	[NODE_CONTROL] = "control",
 	[NODE_STATUS] = "status",
+	[NODE_METRICS] = "metrics",
 	[NODE_VM] = "vm",
 	[NODE_VM_JSON] = "vm.json",
 	[NODE_DOMAIN_XML] = "domain.xml",
@@ -398,6 +401,8 @@ static void list_hidden(FsNodeVisit *visit, void *opaque)
 	visit(opaque, "control", &node);
 	set_node(&node, NODE_STATUS, NULL, 0);
 	visit(opaque, "status", &node);
+	set_node(&node, NODE_METRICS, NULL, 0);
+	visit(opaque, "metrics", &node);
 }
 
 void fs_node_list(const Filesystem *fs, const FsNode *directory,

@@ -26,6 +26,7 @@ enum node_kind {
 	NODE_HIDDEN,  /* .fleecefs */
 	NODE_CONTROL,
 	NODE_STATUS,
+	NODE_METRICS,
 	NODE_VM,      /* a VM's directory */
 	NODE_VM_JSON,
 	NODE_DOMAIN_XML, /* only where libvirt runs the VM */
