@@ -47,7 +47,7 @@ def test_names(mounted):
     assert sorted(os.listdir(mnt.join(three.vm.name))) == TREE
     assert os.path.isdir(mnt.join(".fleecefs"))
     assert sorted(os.listdir(mnt.join(".fleecefs"))) == [
-        "control", "status"]
+        "control", "metrics", "status"]
     assert sum(len(names) for _, _, names in os.walk(mnt.path)) == len(TREE)
 
 
