@@ -22,6 +22,7 @@ import ours
 import qsd
 from deadline import DEADLINE, DeadlinePassed, wait_for
 from libvirtd import Libvirtd
+from namespace import Namespace
 from sanitizers import sanitizer_reports
 from vm import QEMU, Vm
 
@@ -65,6 +66,17 @@ def fleecefs():
     if not os.access(mount.binary(), os.X_OK):
         pytest.skip(f"{mount.binary()} is not built; set FLEECEFS_BINARY_DIR")
     return mount.binary()
+
+
+@pytest.fixture
+def inside(tmp, fleecefs, need_tool):
+    """The programs installed, in a mount namespace, as who administers a
+    machine has them; nothing stays mounted there."""
+    for tool in ("meson", "setpriv", "fusermount3"):
+        need_tool(tool)
+    with Namespace(tmp) as namespace:
+        yield namespace
+        assert namespace.leftovers() == []
 
 
 @pytest.fixture

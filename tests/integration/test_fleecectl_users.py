@@ -8,15 +8,7 @@ import pytest
 
 import fleecectl
 import scene
-from namespace import NOBODY, Namespace
-
-
-@pytest.fixture
-def inside(tmp, fleecefs, need_tool):
-    for tool in ("meson", "setpriv", "fusermount3"):
-        need_tool(tool)
-    with Namespace(tmp) as namespace:
-        yield namespace
+from namespace import NOBODY
 
 
 @pytest.fixture

@@ -14,18 +14,10 @@ import images
 import mount
 import scene
 from deadline import wait_for
-from namespace import NOBODY, Namespace
+from namespace import NOBODY
 from ours import processes_of
 
 SMALL = images.MiB
-
-
-@pytest.fixture
-def inside(tmp, fleecefs, need_tool):
-    need_tool("meson")
-    with Namespace(tmp) as namespace:
-        yield namespace
-        assert namespace.leftovers() == []
 
 
 @pytest.fixture

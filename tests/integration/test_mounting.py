@@ -16,19 +16,11 @@ import mount
 import scene
 from deadline import DEADLINE, wait_for
 from files import error_of
-from namespace import NOBODY, Namespace
+from namespace import NOBODY
 from ours import mounts_below, processes_of
 from qmpproxy import Fault, QmpProxy
 
 TYPES = ("fuse.fleecefs", "fleecefs")
-
-
-@pytest.fixture
-def inside(tmp, fleecefs, need_tool):
-    need_tool("meson")
-    with Namespace(tmp) as namespace:
-        yield namespace
-        assert namespace.leftovers() == []
 
 
 @pytest.fixture

@@ -15,16 +15,8 @@ import images
 import mount
 import scene
 from deadline import wait_for
-from namespace import NOBODY, Namespace
+from namespace import NOBODY
 from ours import processes_of
-
-
-@pytest.fixture
-def inside(tmp, fleecefs, need_tool):
-    for tool in ("meson", "setpriv", "fusermount3"):
-        need_tool(tool)
-    with Namespace(tmp) as namespace:
-        yield namespace
 
 
 @pytest.fixture
